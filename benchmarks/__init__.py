@@ -1,0 +1,1 @@
+"""Paired measurements: `make bench` prints them and rewrites the table in docs/performance.md."""

@@ -1,0 +1,232 @@
+"""What a build is, which state may follow which, and what an artifact is named by. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+BUILDER_VERSION = "1"
+"""Part of every artifact's key: raise it when the same source would come out differently."""
+
+MAX_ATTEMPTS = 3
+LINE_BYTES_MAX = 16 * 1024
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+class BuildFailed(Exception):
+    """The build cannot succeed, whoever tries again; the text is one sentence for its author."""
+
+
+class BuildState(StrEnum):
+    """How far a build is. DONE, FAILED and CANCELLED are final."""
+
+    PENDING = "PENDING"
+    BUILDING = "BUILDING"
+    PUSHING = "PUSHING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({BuildState.DONE, BuildState.FAILED, BuildState.CANCELLED})
+_FOLLOWS: Mapping[BuildState, frozenset[BuildState]] = {
+    BuildState.PENDING: frozenset({BuildState.BUILDING, BuildState.FAILED, BuildState.CANCELLED}),
+    BuildState.BUILDING: frozenset(
+        {BuildState.PUSHING, BuildState.DONE, BuildState.FAILED, BuildState.CANCELLED}
+    ),
+    BuildState.PUSHING: frozenset({BuildState.DONE, BuildState.FAILED, BuildState.CANCELLED}),
+}
+
+
+def may_follow(now: BuildState, following: BuildState) -> bool:
+    """Whether a build may go from `now` to `following`; nothing follows a final state."""
+    return following in _FOLLOWS.get(now, frozenset())
+
+
+class Stage(StrEnum):
+    """A step of a build, in the order they come."""
+
+    UNPACK = "UNPACK"
+    CHECK = "CHECK"
+    INSTALL = "INSTALL"
+    ASSEMBLE = "ASSEMBLE"
+    PUSH = "PUSH"
+
+
+_SPANS = {
+    Stage.UNPACK: (0, 5),
+    Stage.CHECK: (5, 10),
+    Stage.INSTALL: (10, 75),
+    Stage.ASSEMBLE: (75, 90),
+    Stage.PUSH: (90, 99),
+}
+
+
+def percent_of(stage: Stage, done: float = 0.0) -> int:
+    """Percent of the whole build when `done` (0 to 1) of `stage` is behind it; 100 is for the final state."""
+    first, last = _SPANS[stage]
+    return first + int((last - first) * min(max(done, 0.0), 1.0))
+
+
+class Runtime(StrEnum):
+    """What a source is written for; the value is the runtimes' own name of it."""
+
+    PYTHON = "python"
+    NODE = "node"
+
+
+class Target(StrEnum):
+    """Where the workload will run, as far as this service builds for it."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+
+
+class ArtifactKind(StrEnum):
+    IMAGE = "IMAGE"
+    TREE = "TREE"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a build made: `digest` says what went into it, `reference` (image id or blob key) where it is."""
+
+    digest: str
+    kind: ArtifactKind
+    reference: str
+    size_bytes: int
+    entry_file: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """An uploaded source. `digest` names it in the API, `blob_key` its bytes in the blob store."""
+
+    digest: str
+    blob_key: str
+    filename: str
+    is_zip: bool
+    size_bytes: int
+    runtime: Runtime | None
+    entry_file: str
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build as stored. Resource names are by identifier; empty strings stand for what is not known yet."""
+
+    uid: str
+    function: str
+    function_uid: str
+    source_digest: str
+    deploy: bool
+    state: BuildState
+    create_time: datetime
+    revision: str = ""
+    runtime: str = ""
+    target: str = ""
+    handler: str = "handler"
+    percent: int = 0
+    stage: Stage | None = None
+    cached: bool = False
+    artifact: Artifact | None = None
+    error: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    last_sequence: int = 0
+    trace_id: str = ""
+    traceparent: str = ""
+    attempts: int = 0
+    cancel_requested: bool = False
+    reported: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.function}/builds/{self.uid}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A stage began, or got further."""
+
+    stage: Stage
+    percent: int
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """The builder wrote a line."""
+
+    stage: Stage
+    text: str
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """The build came into another state; `build` is how it was then."""
+
+    build: Build
+
+
+Happening = Progress | LogLine | StateChange
+
+
+@dataclass(frozen=True)
+class Event:
+    """A happening with its number; the numbers of a build have no gaps and begin with 1."""
+
+    sequence: int
+    time: datetime
+    what: Happening
+
+
+def after(build: Build, happening: Progress | LogLine) -> Build:
+    """The build as it is after a happening; its percent never goes back."""
+    if isinstance(happening, LogLine):
+        return build
+    return replace(build, stage=happening.stage, percent=max(build.percent, happening.percent))
+
+
+def log_text(raw: bytes | str) -> str:
+    """A builder's line as it is kept: without its end, what a carriage return wiped out, and passwords in addresses.
+
+    At most 16 KiB.
+    """
+    data = raw.encode("utf-8", "replace") if isinstance(raw, str) else raw
+    line = data.rstrip(b"\r\n").rpartition(b"\r")[2].replace(b"\0", b"")
+    if len(line) > LINE_BYTES_MAX:
+        line = line[: LINE_BYTES_MAX - 4]
+        return _CREDENTIALS.sub("****", line.decode("utf-8", "ignore")) + "…"
+    text = _CREDENTIALS.sub("****", line.decode("utf-8", "replace"))
+    while len(text.encode()) > LINE_BYTES_MAX:  # replacement characters are longer than what they replace
+        text = text[: len(text) * 3 // 4]
+    return text
+
+
+def artifact_digest(parts: Mapping[str, str]) -> str:
+    """Name of the artifact that `parts` determine: sha256 over their sorted JSON."""
+    return digest_of(json.dumps(dict(parts), sort_keys=True, separators=(",", ":")))
+
+
+def digest_of(text: str) -> str:
+    """`sha256:` and 64 hex digits over the UTF-8 of `text`."""
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def file_source_digest(filename: str, content_sha256_hex: str) -> str:
+    """Name of a single-file source: two files of the same bytes and different names are different sources."""
+    return digest_of(f"file\0{filename}\0{content_sha256_hex}")
+
+
+def retry_delay_s(failures: int) -> float:
+    """How long to wait before the next try of something that failed `failures` times: 0.5 s doubling to 30 s."""
+    return float(min(30.0, 0.5 * 2 ** min(max(failures - 1, 0), 10)))

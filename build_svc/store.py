@@ -1,0 +1,303 @@
+"""Builds and their events as rows. Every change of a build and the events that tell of it are one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from build_svc import rows
+from build_svc.domain import (
+    FINAL_STATES,
+    MAX_ATTEMPTS,
+    Artifact,
+    Build,
+    BuildState,
+    Event,
+    Happening,
+    LogLine,
+    Progress,
+    StateChange,
+    after,
+    may_follow,
+)
+from build_svc.tables import builds, events
+from mesh.clock import Clock
+from mesh.db import Database
+
+_REQUEST_ID_LIVES = timedelta(days=1)
+_FINAL = [state.value for state in FINAL_STATES]
+
+
+class LeaseLost(Exception):
+    """Somebody else has the build now, or it has ended: whoever gets this stops working on it."""
+
+
+class BuildStore:
+    """The builds. Each claim has an owner of its own; only the owner of the newest one can write."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def create(self, build: Build, request_id: str) -> tuple[Build, bool]:
+        """The build as stored, and whether it is new: a repeated request id gives the first one's build."""
+
+        async def work(conn: AsyncConnection) -> tuple[Build, bool]:
+            if request_id:
+                mine = (builds.c.function_uid == build.function_uid) & (builds.c.request_id == request_id)
+                row = (await conn.execute(sa.select(builds).where(mine))).one_or_none()
+                if row is not None and row.create_time > self._clock.now() - _REQUEST_ID_LIVES:
+                    return rows.build_of(row), False
+                await conn.execute(sa.update(builds).where(mine).values(request_id=None))
+            row_values = rows.of_build(build) | {"request_id": request_id or None, "report_failures": 0}
+            await conn.execute(sa.insert(builds).values(row_values))
+            return await self._append(conn, build, [StateChange(build)]), True
+
+        return await self._database.transaction(work)
+
+    async def forget(self, uid: str) -> None:
+        """Remove a build that was never accepted."""
+
+        async def work(conn: AsyncConnection) -> None:
+            gone = await conn.execute(sa.delete(builds).where(builds.c.uid == uid, builds.c.revision == ""))
+            if gone.rowcount:
+                await conn.execute(sa.delete(events).where(events.c.build_uid == uid))
+
+        await self._database.transaction(work)
+
+    async def accept(self, uid: str, *, revision: str, runtime: str, target: str, handler: str) -> Build:
+        """Note which revision the build makes; harmless when repeated."""
+
+        async def work(conn: AsyncConnection) -> Build:
+            values = {"revision": revision, "runtime": runtime, "target": target, "handler": handler}
+            await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(values))
+            return await self._locked(conn, uid)
+
+        return await self._database.transaction(work)
+
+    async def get(self, uid: str) -> Build | None:
+        async with self._database.read() as conn:
+            row = (await conn.execute(sa.select(builds).where(builds.c.uid == uid))).one_or_none()
+        return rows.build_of(row) if row else None
+
+    async def list(self, *, function_uid: str, workspace: str, limit: int, before: str | None) -> Sequence[Build]:
+        """Newest first: those of a function, or of a workspace (`workspaces/ws-...`) where no function is given."""
+        query = sa.select(builds).order_by(builds.c.uid.desc()).limit(limit)
+        if function_uid:
+            query = query.where(builds.c.function_uid == function_uid)
+        elif workspace:
+            query = query.where(builds.c.function.startswith(f"{workspace}/functions/", autoescape=True))
+        if before is not None:
+            query = query.where(builds.c.uid < before)
+        async with self._database.read() as conn:
+            return [rows.build_of(row) for row in await conn.execute(query)]
+
+    async def events_after(self, uid: str, sequence: int, limit: int) -> Sequence[Event]:
+        query = (
+            sa.select(events)
+            .where(events.c.build_uid == uid, events.c.sequence > sequence)
+            .order_by(events.c.sequence)
+            .limit(limit)
+        )
+        async with self._database.read() as conn:
+            return [rows.event_of(row) for row in await conn.execute(query)]
+
+    async def claim(self, owner: str, *, lease_s: float, accept_s: float) -> Build | None:
+        """The oldest build that nobody works on, now `owner`'s for `lease_s`; None if there is none.
+
+        One whose revision is not known yet is left to whoever is creating it for `accept_s`. One that was begun
+        too often, or was cancelled while nobody had it, is ended instead.
+        """
+        now = self._clock.now()
+        free = sa.or_(builds.c.lease_until.is_(None), builds.c.lease_until <= now)
+        accepted = sa.or_(builds.c.revision != "", builds.c.create_time <= now - timedelta(seconds=accept_s))
+        query = (
+            sa.select(builds).where(builds.c.state.not_in(_FINAL), free, accepted).order_by(builds.c.uid).limit(1)
+        )
+        async with self._database.read() as conn:  # most of the time there is nothing: no need to take turns
+            if (await conn.execute(query)).one_or_none() is None:
+                return None
+
+        async def work(conn: AsyncConnection) -> Build | None:
+            while row := (await conn.execute(query)).one_or_none():
+                build = rows.build_of(row)
+                if build.cancel_requested and build.revision:
+                    await self._end(conn, build, BuildState.CANCELLED, "The build was cancelled.")
+                elif build.attempts >= MAX_ATTEMPTS:
+                    sentence = f"The build was begun {MAX_ATTEMPTS} times and never ended: its builder died each time."
+                    await self._end(conn, build, BuildState.FAILED, sentence)
+                else:
+                    return await self._take(conn, build, owner, now + timedelta(seconds=lease_s))
+            return None
+
+        return await self._database.transaction(work)
+
+    async def heartbeat(self, uid: str, owner: str, lease_s: float) -> bool:
+        """Keep the lease; says whether somebody wants the build cancelled. Raises LeaseLost."""
+
+        async def work(conn: AsyncConnection) -> bool:
+            build = await self._owned(conn, uid, owner)
+            until = self._clock.now() + timedelta(seconds=lease_s)
+            await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(lease_until=until))
+            return build.cancel_requested
+
+        return await self._database.transaction(work)
+
+    async def release(self, uid: str, owner: str) -> None:
+        """Give the build back, to be claimed by anybody at once; this attempt does not count."""
+
+        async def work(conn: AsyncConnection) -> None:
+            mine = (builds.c.uid == uid) & (builds.c.lease_owner == owner)
+            values = {"lease_owner": None, "lease_until": None, "attempts": builds.c.attempts - 1}
+            await conn.execute(sa.update(builds).where(mine).values(values))
+
+        await self._database.transaction(work)
+
+    async def record(self, uid: str, owner: str, happenings: Sequence[Progress | LogLine]) -> Build:
+        """Append happenings as events, numbered on. Raises LeaseLost."""
+
+        async def work(conn: AsyncConnection) -> Build:
+            build = await self._owned(conn, uid, owner)
+            kept: list[Happening] = []
+            for happening in happenings:
+                build = after(build, happening)
+                forward = isinstance(happening, Progress)
+                kept.append(replace(happening, percent=build.percent) if forward else happening)
+            values = {"stage": build.stage, "percent": build.percent}
+            await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(values))
+            return await self._append(conn, build, kept)
+
+        return await self._database.transaction(work)
+
+    async def move(self, uid: str, owner: str, state: BuildState) -> Build:
+        """Go on to another state that is not final; staying in it is harmless. Raises LeaseLost."""
+
+        async def work(conn: AsyncConnection) -> Build:
+            build = await self._owned(conn, uid, owner)
+            if not may_follow(build.state, state):
+                return build
+            build = replace(build, state=state)
+            await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(state=state))
+            return await self._append(conn, build, [StateChange(build)])
+
+        return await self._database.transaction(work)
+
+    async def finish(
+        self,
+        uid: str,
+        owner: str,
+        state: BuildState,
+        *,
+        error: str = "",
+        artifact: Artifact | None = None,
+        cached: bool = False,
+    ) -> Build:
+        """End the build; its last event says so. Raises LeaseLost."""
+
+        async def work(conn: AsyncConnection) -> Build:
+            build = await self._owned(conn, uid, owner)
+            return await self._end(conn, replace(build, artifact=artifact, cached=cached), state, error)
+
+        return await self._database.transaction(work)
+
+    async def request_cancel(self, uid: str) -> Build | None:
+        """Note that the build is to be cancelled; at once where nobody works on it. None if there is none."""
+
+        async def work(conn: AsyncConnection) -> Build | None:
+            row = (await conn.execute(sa.select(builds).where(builds.c.uid == uid))).one_or_none()
+            if row is None:
+                return None
+            build = rows.build_of(row)
+            if build.state.final or build.cancel_requested:
+                return build
+            build = replace(build, cancel_requested=True)
+            await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(cancel_requested=True))
+            if build.revision and (row.lease_until is None or row.lease_until <= self._clock.now()):
+                return await self._end(conn, build, BuildState.CANCELLED, "The build was cancelled.")
+            return build
+
+        return await self._database.transaction(work)
+
+    async def open_of_function(self, function_uid: str) -> Sequence[str]:
+        """Builds of a function that have not ended."""
+        query = sa.select(builds.c.uid).where(
+            builds.c.function_uid == function_uid, builds.c.state.not_in(_FINAL)
+        )
+        async with self._database.read() as conn:
+            return list((await conn.execute(query)).scalars())
+
+    async def _take(self, conn: AsyncConnection, build: Build, owner: str, until: datetime) -> Build:
+        now = self._clock.now()
+        first = build.state is BuildState.PENDING
+        build = replace(
+            build,
+            attempts=build.attempts + 1,
+            start_time=build.start_time or now,
+            state=BuildState.BUILDING if first else build.state,
+        )
+        values = {
+            "attempts": build.attempts,
+            "start_time": build.start_time,
+            "state": build.state,
+            "lease_owner": owner,
+            "lease_until": until,
+        }
+        await conn.execute(sa.update(builds).where(builds.c.uid == build.uid).values(values))
+        return await self._append(conn, build, [StateChange(build)]) if first else build
+
+    async def _end(self, conn: AsyncConnection, build: Build, state: BuildState, error: str) -> Build:
+        ended = replace(
+            build,
+            state=state,
+            error=error,
+            end_time=self._clock.now(),
+            percent=100 if state is BuildState.DONE else build.percent,
+        )
+        await conn.execute(
+            sa.update(builds)
+            .where(builds.c.uid == build.uid)
+            .values(rows.of_build(ended) | {"lease_owner": None, "lease_until": None})
+        )
+        return await self._append(conn, ended, [StateChange(ended)])
+
+    async def _append(self, conn: AsyncConnection, build: Build, what: Sequence[Happening]) -> Build:
+        now = self._clock.now()
+        build = replace(build, last_sequence=build.last_sequence + len(what))
+        first = build.last_sequence - len(what) + 1
+        written = []
+        for sequence, happening in enumerate(what, first):
+            if isinstance(happening, StateChange):
+                happening = StateChange(replace(happening.build, last_sequence=sequence))
+            kind, content = rows.of_happening(happening)
+            written.append(
+                {
+                    "build_uid": build.uid,
+                    "sequence": sequence,
+                    "time": now,
+                    "kind": kind,
+                    "content": json.dumps(content, ensure_ascii=False),
+                }
+            )
+        if written:
+            await conn.execute(sa.insert(events), written)
+            counted = sa.update(builds).where(builds.c.uid == build.uid)
+            await conn.execute(counted.values(last_sequence=build.last_sequence))
+        return build
+
+    async def _locked(self, conn: AsyncConnection, uid: str) -> Build:
+        row = (await conn.execute(sa.select(builds).where(builds.c.uid == uid))).one_or_none()
+        if row is None:
+            raise LeaseLost(uid)
+        return rows.build_of(row)
+
+    async def _owned(self, conn: AsyncConnection, uid: str, owner: str) -> Build:
+        query = sa.select(builds).where(builds.c.uid == uid, builds.c.lease_owner == owner)
+        row = (await conn.execute(query)).one_or_none()
+        if row is None:
+            raise LeaseLost(uid)
+        return rows.build_of(row)

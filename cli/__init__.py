@@ -1,0 +1,1 @@
+"""`fnmesh`, the command line of the mesh."""

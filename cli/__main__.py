@@ -1,0 +1,5 @@
+"""`python -m cli` is `fnmesh`."""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,40 @@
+"""Waiting for things to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from cli.up.listen import Listen
+
+_POLL_S = 0.05
+
+
+async def until(condition: Callable[[], Awaitable[bool]], limit_s: float) -> bool:
+    """Whether the condition came true in time; it is asked again and again."""
+    try:
+        async with asyncio.timeout(limit_s):
+            while not await condition():
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def answers_http(listen: Listen) -> bool:
+    """Whether GET /health is answered with 200."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
+    try:
+        async with asyncio.timeout(2.0):
+            reader, writer = await asyncio.open_connection(host, listen.port)
+            try:
+                writer.write(
+                    f"GET /health HTTP/1.1\r\nHost: {listen.address}\r\nConnection: close\r\n\r\n".encode()
+                )
+                await writer.drain()
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in status

@@ -1,0 +1,191 @@
+"""Keeps the children of `up` running until it is told to stop, then stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cli.errors import CommandError
+from cli.up import envoy_admin
+from cli.up.child import Child
+from cli.up.plan import ENVOY, SERVICES, STOP_ORDER, UpPlan
+from cli.up.readiness import answers_http, until
+
+Say = Callable[[str], None]
+_ROTATE_EVERY_S = 10.0
+
+
+class Supervisor:
+    """Starts, watches and stops the services and Envoy.
+
+    `run` returns when `stop` was called and all has ended. `hurry` makes the stop quicker.
+    Raises CommandError where a child cannot be started, or fails again and again.
+    """
+
+    def __init__(self, plan: UpPlan, say: Say, serves: Callable[[str], Awaitable[bool]]) -> None:
+        self._plan = plan
+        self._say = say
+        self._serves = serves
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._bootstrap = plan.places.run / "m" / "envoy.pb"
+        self._children = {
+            name: self._child(name, [sys.executable, "-m", module]) for name, module in SERVICES.items()
+        }
+        self._children[ENVOY] = self._child(
+            ENVOY, [sys.executable, "-m", "gateway", "envoy", "--bootstrap", str(self._bootstrap)]
+        )
+
+    def stop(self) -> None:
+        """Begins an orderly stop; called again, makes it a quick one."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Runs the mesh; calls `on_ready` once, when it answers."""
+        try:
+            await self._until_stopped(on_ready)
+        except* CommandError as group:
+            raise _first(group) from None
+        finally:
+            await self._stop_all()
+
+    async def reap(self) -> None:
+        """Ends what workloads an earlier mesh on this data directory, or this one, has left."""
+        child = self._child("reap", [sys.executable, "-m", "deploy_svc", "reap"])
+        await child.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._plan.patience.reap_s):
+                if await child.wait() != 0:
+                    self._say(f"Some workloads may be left: {child.last_words()}")
+        await child.stop(0.0)
+
+    async def _until_stopped(self, on_ready: Callable[[], None]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            starting = tasks.create_task(self._start_all())
+            stopped = tasks.create_task(self._stopping.wait())
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                return
+            if starting.exception() is None:
+                on_ready()
+                watches = [tasks.create_task(self._keep(child)) for child in self._children.values()]
+                watches.append(tasks.create_task(self._rotate()))
+                await self._stopping.wait()
+                for watch in watches:
+                    watch.cancel()
+
+    async def _start_all(self) -> None:
+        """The registry first, since all others ask it; Envoy when the gateway can tell it what to do."""
+        async with asyncio.TaskGroup() as tasks:
+            bootstrap = tasks.create_task(self._write_bootstrap())
+            await self._start(self._children["registry"])
+            others = [
+                tasks.create_task(self._start(self._children[name])) for name in SERVICES if name != "registry"
+            ]
+            await asyncio.gather(bootstrap, *others)
+            await self._start(self._children[ENVOY])
+
+    async def _write_bootstrap(self) -> None:
+        argv = [sys.executable, "-m", "gateway", "bootstrap", "--out", str(self._bootstrap)]
+        child = self._child("bootstrap", argv)
+        await child.start()
+        try:
+            async with asyncio.timeout(self._plan.patience.start_s):
+                code = await child.wait()
+        finally:
+            await child.stop(0.0)
+        if code != 0:
+            raise CommandError(_failure("Envoy's configuration", child, code))
+
+    async def _start(self, child: Child) -> None:
+        """Starts a child and waits until it serves. Raises CommandError where it does not."""
+        await child.start()
+        async with asyncio.TaskGroup() as tasks:
+            ended = tasks.create_task(child.wait())
+            ready = tasks.create_task(until(lambda: self._is_ready(child), self._plan.patience.start_s))
+            await asyncio.wait({ended, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                ready.cancel()
+                raise CommandError(_failure(child.name, child, ended.result()))
+            ended.cancel()
+            if not ready.result():
+                raise CommandError(
+                    f"{child.name} did not become ready in {self._plan.patience.start_s:.0f} s; "
+                    f"see {self._log(child.name)}."
+                )
+
+    async def _is_ready(self, child: Child) -> bool:
+        if child.name == ENVOY:
+            return await answers_http(self._plan.listen)
+        return await self._serves(self._plan.address(child.name))
+
+    async def _keep(self, child: Child) -> None:
+        """Starts a child again whenever it ends. Raises CommandError where that does not help."""
+        patience, loop = self._plan.patience, asyncio.get_running_loop()
+        started, failures = loop.time() - patience.stable_s, 0
+        while True:
+            code = await child.wait()
+            failures = failures + 1 if loop.time() - started < patience.stable_s else 1
+            self._say(_failure(child.name, child, code) + " Starting it again.")
+            if failures >= patience.failures:
+                raise CommandError(
+                    f"{child.name} failed {failures} times in a row: {child.last_words() or f'exit {code}'} "
+                    f"(see {self._log(child.name)})."
+                )
+            await asyncio.sleep(patience.backoff_s(failures))
+            started = loop.time()
+            await child.start()
+
+    async def _rotate(self) -> None:
+        while True:
+            await asyncio.sleep(_ROTATE_EVERY_S)
+            for child in self._children.values():
+                child.rotate()
+
+    async def _stop_all(self) -> None:
+        """Nothing new, then what is under way, then the services, the ones that others need last."""
+        patience = self._plan.patience
+        envoy = self._children[ENVOY]
+        if envoy.running:
+            await self._drain_envoy()
+            await envoy.stop(patience.stop_s, self._hurry)
+        for group in STOP_ORDER:
+            await asyncio.gather(
+                *(self._children[name].stop(patience.stop_s, self._hurry) for name in group)
+            )
+            if "deploy" in group:
+                await self.reap()
+
+    async def _drain_envoy(self) -> None:
+        admin = self._plan.places.envoy_admin
+
+        async def idle() -> bool:
+            return self._hurry.is_set() or await envoy_admin.requests_under_way(admin) == 0
+
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            await envoy_admin.stop_listening(admin)
+            await until(idle, self._plan.patience.drain_s)
+
+    def _child(self, name: str, argv: list[str]) -> Child:
+        return Child(name, argv, self._plan.environ, self._log(name))
+
+    def _log(self, name: str) -> Path:
+        return self._plan.places.logs / f"{name}.log"
+
+
+def _failure(what: str, child: Child, code: int) -> str:
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    words = child.last_words().removeprefix(f"fnmesh {child.name}: ")
+    return f"{what} {how}: {words}" if words else f"{what} {how}."
+
+
+def _first(group: BaseExceptionGroup[CommandError]) -> CommandError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")

@@ -1,0 +1,1 @@
+"""Makes reality match the desired state: drivers, endpoints, health and logs of instances."""

@@ -1,0 +1,1 @@
+"""The Docker target: workloads as containers of a Docker daemon."""

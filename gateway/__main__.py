@@ -1,0 +1,24 @@
+"""`python -m gateway`: the gateway; `python -m gateway bootstrap --out FILE.pb`: Envoy's bootstrap."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.app import app
+from gateway.settings import GatewaySettings
+from mesh.main import run
+
+
+async def bootstrap(settings: GatewaySettings, arguments: Sequence[str]) -> None:
+    """Writes Envoy's bootstrap."""
+    from gateway.envoy.bootstrap import write_bootstrap
+
+    parser = argparse.ArgumentParser(prog="python -m gateway bootstrap")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, ending in .pb")
+    write_bootstrap(settings.envoy_spec(), parser.parse_args(list(arguments)).out)
+
+
+if __name__ == "__main__":
+    run(GatewaySettings, app, commands={"bootstrap": bootstrap})

@@ -1,0 +1,95 @@
+"""Wires the gateway together: the only place that constructs its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc.aio
+
+from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as membership_grpc
+from fnmesh.trace.v1 import trace_service_pb2_grpc as trace_grpc
+from gateway.domain import Members
+from gateway.envoy import admin, resources
+from gateway.envoy.ads import ADS_METHOD, ADS_SERVICE, AdsServer
+from gateway.envoy.book import Book
+from gateway.membership import Roster
+from gateway.reflection import API_SERVICES, AggregatedHealth, load_descriptors
+from gateway.rest.facade import rest_facade
+from gateway.rest.server import serving
+from gateway.service import MembershipServicer, TraceServicer
+from gateway.settings import GatewaySettings
+from gateway.telemetry.receiver import OTLP_METHOD, OTLP_SERVICE, OtlpReceiver
+from gateway.telemetry.sampling import SamplingLoop
+from gateway.telemetry.store import TraceStore
+from mesh.auth import Authenticator
+from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
+from mesh.loops import run_forever
+from mesh.rpc_client import open_channel
+from mesh.rpc_server import serve
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
+
+_MEMBERSHIP_SERVICE = "fnmesh.internal.gateway.v1.MembershipService"
+
+
+@asynccontextmanager
+async def app(settings: GatewaySettings) -> AsyncIterator[None]:
+    """The gateway, ready when entered. Envoy is told nothing before the services are there (or time is over)."""
+    token = settings.read_token()
+    book = Book()
+    health = AggregatedHealth()
+    await health.update(Members().missing())
+    store = TraceStore(max_spans=settings.gateway_trace_spans, max_age_s=settings.gateway_trace_age_s)
+    fixed = await resources.compile_resources(settings.envoy_spec())
+    book.put(*fixed, resources.sampling(1.0))
+    roster = Roster(Members(), book)
+    load_descriptors()
+
+    def register(server: grpc.aio.Server) -> None:
+        health.register(server)
+        AdsServer(book).register(server)
+        membership_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(roster, health), server)
+        trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(store), server)
+        otlp_grpc.add_TraceServiceServicer_to_server(OtlpReceiver(store), server)
+
+    async def stop_health() -> None:
+        await health.update(roster.missing(), stopping=True)
+
+    sampling = SamplingLoop(
+        lambda: admin.requests_total(settings.gateway_admin_socket),
+        lambda share: book.put(resources.sampling(share)),
+        rate=settings.trace_rate,
+        least=settings.trace_share,
+    )
+    async with AsyncExitStack() as stack:
+        verifier = None
+        if settings.auth == "keys":
+            registry = await stack.enter_async_context(open_channel(settings.registry_address, token=token))
+            verifier = CachedKeyVerifier(RemoteKeyVerifier(registry))
+        await stack.enter_async_context(
+            serve(
+                settings.gateway_address,
+                register,
+                public_services=API_SERVICES,
+                internal_services=(ADS_SERVICE, OTLP_SERVICE, _MEMBERSHIP_SERVICE),
+                auth=Authenticator(settings.auth, token, verifier),
+                lean_methods=frozenset({OTLP_METHOD}),
+                long_methods=frozenset({ADS_METHOD}),
+                drain_s=3.0,
+                before_stop=stop_health,
+            )
+        )
+        facade = rest_facade(importlib.metadata.version("fnmesh"), roster.missing)
+        await stack.enter_async_context(serving(facade, settings.gateway_rest_address))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        loops = [
+            tasks.create_task(roster.release_when_complete(settings.gateway_hold_s)),
+            tasks.create_task(run_forever(sampling.step, interval_s=1.0, name="sampling")),
+        ]
+        try:
+            yield
+        finally:
+            for loop in loops:
+                loop.cancel()

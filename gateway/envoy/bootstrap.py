@@ -1,0 +1,81 @@
+"""Envoy's bootstrap: where its resources come from, its admin socket, its runtime layers. Nothing else.
+
+Imports envoy-data-plane, so import it where it is needed, not at the top of a service.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from envoy_data_plane.envoy.config.bootstrap.v3 import (
+    Admin,
+    Bootstrap,
+    BootstrapDynamicResources,
+    BootstrapStaticResources,
+    LayeredRuntime,
+    RuntimeLayer,
+    RuntimeLayerAdminLayer,
+    RuntimeLayerRtdsLayer,
+)
+from envoy_data_plane.envoy.config.core.v3 import (
+    Address,
+    ApiConfigSource,
+    ApiConfigSourceApiType,
+    ApiVersion,
+    GrpcService,
+    GrpcServiceEnvoyGrpc,
+    HeaderValue,
+    Node,
+    Pipe,
+)
+
+from gateway.envoy.clusters import ads_cluster, ads_source
+from gateway.envoy.spec import ADS_CLUSTER, RUNTIME_LAYER, TOKEN_HEADER, EnvoySpec
+
+
+def bootstrap(spec: EnvoySpec) -> Bootstrap:
+    """The bootstrap as a typed message."""
+    ads = ApiConfigSource(
+        api_type=ApiConfigSourceApiType.DELTA_GRPC,
+        transport_api_version=ApiVersion.V3,
+        set_node_on_first_message_only=True,
+        grpc_services=[
+            GrpcService(
+                envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=ADS_CLUSTER),
+                initial_metadata=[HeaderValue(key=TOKEN_HEADER, value=spec.service_token)],
+            )
+        ],
+    )
+    runtime = ads_source()
+    # Sampling is no reason to start later.
+    runtime.initial_fetch_timeout = timedelta(seconds=1)
+    return Bootstrap(
+        node=Node(id="door", cluster="fnmesh"),
+        static_resources=BootstrapStaticResources(clusters=[ads_cluster(spec)]),
+        dynamic_resources=BootstrapDynamicResources(
+            ads_config=ads, cds_config=ads_source(), lds_config=ads_source()
+        ),
+        layered_runtime=LayeredRuntime(
+            layers=[
+                RuntimeLayer(
+                    name=RUNTIME_LAYER,
+                    rtds_layer=RuntimeLayerRtdsLayer(name=RUNTIME_LAYER, rtds_config=runtime),
+                ),
+                RuntimeLayer(name="admin", admin_layer=RuntimeLayerAdminLayer()),
+            ]
+        ),
+        admin=Admin(address=Address(pipe=Pipe(path=spec.admin_socket, mode=0o600))),
+    )
+
+
+def write_bootstrap(spec: EnvoySpec, path: Path) -> None:
+    """Writes the bootstrap, mode 0600 (it holds the service token), atomically. The name must end in `.pb`."""
+    if path.suffix != ".pb":
+        raise ValueError(f"Envoy reads a binary bootstrap by its name: {path} must end in .pb")
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(bytes(bootstrap(spec)))
+    partial.replace(path)

@@ -1,0 +1,34 @@
+"""Makes the fixed resources in a process of their own: `python -m gateway.envoy.compile` (spec in, resources out).
+
+envoy-data-plane takes over a second and tens of megabytes to import; the gateway needs it once, so a child pays
+for it and goes away.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from envoy_data_plane.google.protobuf import Any
+
+from gateway.envoy.clusters import clusters
+from gateway.envoy.listener import listener
+from gateway.envoy.resources import Resource, dump_resources
+from gateway.envoy.routes import route_configuration
+from gateway.envoy.spec import LISTENER, ROUTES, EnvoySpec
+
+
+def fixed_resources(spec: EnvoySpec) -> list[Resource]:
+    """Clusters, listener and routes, serialised."""
+    named = [(cluster.name, Any.pack(cluster)) for cluster in clusters(spec)]
+    named.append((LISTENER, Any.pack(listener(spec))))
+    named.append((ROUTES, Any.pack(route_configuration(spec))))
+    return [Resource(type_url=packed.type_url, name=name, body=packed.value) for name, packed in named]
+
+
+def main() -> None:
+    """Reads a spec on stdin and writes its resources to stdout."""
+    sys.stdout.write(dump_resources(fixed_resources(EnvoySpec.from_json(sys.stdin.read()))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+-- The lane: any HTTP request under /api/ becomes one of the two calls of
+-- fnmesh.internal.invoke.v1.HttpService, and its answer becomes HTTP again.
+--
+-- Nothing is bound from the URL. Method, path, host and scheme travel as x-fn-* headers, which gRPC sees as
+-- metadata; whatever a client sent under those names was removed before this filter (see listener.py).
+-- The transcoder comes after this filter, so envoy_on_request runs before it and envoy_on_response after it.
+
+local UNARY_PATH = "/.fnmesh/unary"
+local STREAM_PATH = "/.fnmesh/stream"
+-- A unary request is buffered whole: no more than this is sent that way.
+local UNARY_MAX_BYTES = 65536
+
+-- Methods that carry no body unless they say so with a length.
+local BODILESS = { GET = true, HEAD = true, OPTIONS = true, DELETE = true, TRACE = true }
+
+-- Headers about one connection only (RFC 9110, 7.6.1). Envoy drops `connection` itself.
+local HOP_BY_HOP = {
+  "te", "trailer", "keep-alive", "proxy-connection", "upgrade", "http2-settings", "transfer-encoding",
+}
+
+local function percent_encode(text)
+  return (text:gsub("[^ !#$&-~]", function(char) return string.format("%%%02X", char:byte()) end))
+end
+
+local function percent_decode(text)
+  return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+-- Whether gRPC would refuse, decode or interpret a header that is harmless in HTTP.
+local function foreign_to_grpc(name, value)
+  return name:sub(-4) == "-bin"
+    or name:sub(1, 5) == "grpc-"
+    or name:find("[^a-z0-9_.-]") ~= nil
+    or value:find("[^ -~]") ~= nil
+end
+
+local function fits_unary(headers, method)
+  local length = headers:get("content-length")
+  if length then
+    return (tonumber(length) or math.huge) <= UNARY_MAX_BYTES
+  end
+  return BODILESS[method] == true and headers:get("transfer-encoding") == nil
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local method = headers:get(":method")
+  local path = fits_unary(headers, method) and UNARY_PATH or STREAM_PATH
+
+  for _, name in ipairs(HOP_BY_HOP) do
+    headers:remove(name)
+  end
+
+  local moved
+  for name, value in pairs(headers) do
+    if name:byte() ~= 58 and foreign_to_grpc(name, value) then
+      moved = moved or {}
+      moved[#moved + 1] = { name, value }
+    end
+  end
+  if moved then
+    for _, pair in ipairs(moved) do
+      headers:remove(pair[1])
+    end
+    for _, pair in ipairs(moved) do
+      headers:add("x-fn-rh", pair[1] .. "=" .. percent_encode(pair[2]))
+    end
+  end
+
+  -- The transcoder lets a request that calls itself gRPC pass unchanged.
+  local content_type = headers:get("content-type")
+  if content_type and content_type:sub(1, 16):lower() == "application/grpc" then
+    headers:add("x-fn-ct", content_type)
+    headers:replace("content-type", "application/octet-stream")
+  end
+
+  headers:add("x-fn-method", method)
+  headers:add("x-fn-path", headers:get(":path"))
+  headers:add("x-fn-host", headers:get(":authority") or "")
+  headers:add("x-fn-scheme", headers:get(":scheme") or "http")
+  headers:replace(":method", "POST")
+  headers:replace(":path", path)
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  headers:remove("grpc-status")
+  headers:remove("grpc-message")
+  headers:remove("grpc-encoding")
+  headers:remove("grpc-accept-encoding")
+
+  local status = headers:get("x-fn-status")
+  if not status then
+    return
+  end
+  headers:replace(":status", status)
+  headers:remove("x-fn-status")
+
+  local content_type = headers:get("x-fn-ct")
+  if content_type then
+    headers:replace("content-type", content_type)
+    headers:remove("x-fn-ct")
+  else
+    headers:remove("content-type")
+  end
+
+  local count = headers:getNumValues("x-fn-h")
+  if count > 0 then
+    local pairs_sent = {}
+    for index = 0, count - 1 do
+      pairs_sent[index + 1] = headers:getAtIndex("x-fn-h", index)
+    end
+    headers:remove("x-fn-h")
+    for _, pair in ipairs(pairs_sent) do
+      local equals = pair:find("=", 1, true)
+      if equals then
+        local value = pair:sub(equals + 1)
+        headers:add(pair:sub(1, equals - 1), value:find("%", 1, true) and percent_decode(value) or value)
+      end
+    end
+  end
+end

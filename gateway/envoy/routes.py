@@ -1,0 +1,113 @@
+"""Routes: functions to invoke_svc, the public gRPC services, the REST facade; anything else is not found.
+
+Imports envoy-data-plane: only for the compile step.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption
+from envoy_data_plane.envoy.config.core.v3 import HeaderValueOptionHeaderAppendAction as AppendAction
+from envoy_data_plane.envoy.config.route.v3 import (
+    FilterConfig,
+    RetryPolicy,
+    RetryPolicyRetryHostPredicate,
+    Route,
+    RouteAction,
+    RouteConfiguration,
+    RouteMatch,
+    RouteMatchGrpcRouteMatchOptions,
+    VirtualHost,
+)
+from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import LuaPerRoute
+from envoy_data_plane.envoy.extensions.retry.host.previous_hosts.v3 import PreviousHostsPredicate
+from envoy_data_plane.google.protobuf import Any, Struct
+
+from gateway.envoy.filters import GUARD_FILTER, LANE_FILTER, TRANSCODER_FILTER
+from gateway.envoy.spec import (
+    PUBLIC_SERVICES,
+    REST_CLUSTER,
+    REST_PATHS,
+    ROUTES,
+    TOKEN_HEADER,
+    EnvoySpec,
+)
+
+
+def set_header(name: str, value: str) -> HeaderValueOption:
+    """A header that replaces whatever had its name."""
+    return HeaderValueOption(
+        header=HeaderValue(key=name, value=value),
+        append_action=AppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+def _retry_unsent() -> RetryPolicy:
+    """Tries another member where the first never saw the request; nothing else may be repeated."""
+    return RetryPolicy(
+        retry_on="connect-failure,refused-stream",
+        num_retries=3,
+        retry_host_predicate=[
+            RetryPolicyRetryHostPredicate(
+                name="envoy.retry_host_predicates.previous_hosts",
+                typed_config=Any.pack(PreviousHostsPredicate()),
+            )
+        ],
+        host_selection_retry_max_attempts=3,
+    )
+
+
+def _functions(spec: EnvoySpec) -> Route:
+    return Route(
+        name="functions",
+        match=RouteMatch(prefix="/api/"),
+        route=RouteAction(
+            cluster="invoke",
+            timeout=timedelta(0),
+            idle_timeout=timedelta(seconds=spec.invoke_idle_s),
+            retry_policy=_retry_unsent(),
+        ),
+        request_headers_to_add=[set_header(TOKEN_HEADER, spec.service_token)],
+        typed_per_filter_config={
+            LANE_FILTER: Any.pack(FilterConfig()),
+            TRANSCODER_FILTER: Any.pack(FilterConfig()),
+        },
+    )
+
+
+def _guard(spec: EnvoySpec) -> dict[str, Any]:
+    allowed = {
+        "hosts": {host.lower(): True for host in spec.allowed_hosts},
+        "origins": {origin.lower(): True for origin in spec.allowed_origins},
+    }
+    return {GUARD_FILTER: Any.pack(LuaPerRoute(filter_context=Struct.from_dict(allowed)))}
+
+
+def _control(name: str, match: RouteMatch, cluster: str, spec: EnvoySpec) -> Route:
+    return Route(
+        name=name,
+        match=match,
+        route=RouteAction(
+            cluster=cluster,
+            timeout=timedelta(0),
+            idle_timeout=timedelta(seconds=spec.control_idle_s),
+            retry_policy=_retry_unsent(),
+        ),
+        typed_per_filter_config=_guard(spec),
+    )
+
+
+def route_configuration(spec: EnvoySpec) -> RouteConfiguration:
+    """The routes of the one listener. `fnmesh.internal.*` has none."""
+    routes = [_functions(spec)]
+    for service, cluster in PUBLIC_SERVICES.items():
+        match = RouteMatch(prefix=f"/{service}/", grpc=RouteMatchGrpcRouteMatchOptions())
+        routes.append(_control(service, match, cluster, spec))
+    for path in REST_PATHS:
+        routes.append(_control(f"rest {path}", RouteMatch(path=path), REST_CLUSTER, spec))
+    return RouteConfiguration(
+        name=ROUTES,
+        virtual_hosts=[VirtualHost(name="all", domains=["*"], routes=routes)],
+        response_headers_to_add=[set_header("x-trace-id", "%TRACE_ID%")],
+    )

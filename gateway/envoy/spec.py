@@ -1,0 +1,77 @@
+"""What Envoy has to be told: the facts its configuration is made of, free of any Envoy type."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+ADS_CLUSTER = "gateway-ads"
+GATEWAY_CLUSTER = "gateway"
+REST_CLUSTER = "gateway-rest"
+COLLECTOR_CLUSTER = "otlp"
+ROUTES = "routes"
+LISTENER = "door"
+RUNTIME_LAYER = "sampling"
+SERVICES = ("registry", "build", "deploy", "invoke")
+
+# gRPC service -> the cluster that serves it. The public API: nothing else is routed by name.
+PUBLIC_SERVICES: Mapping[str, str] = {
+    "fnmesh.registry.v1.RegistryService": "registry",
+    "fnmesh.build.v1.BuildService": "build",
+    "fnmesh.deploy.v1.DeployService": "deploy",
+    "fnmesh.invoke.v1.InvokeService": "invoke",
+    "fnmesh.trace.v1.TraceService": GATEWAY_CLUSTER,
+    "grpc.health.v1.Health": GATEWAY_CLUSTER,
+    "grpc.reflection.v1alpha.ServerReflection": GATEWAY_CLUSTER,
+}
+REST_PATHS = ("/", "/health", "/docs", "/redoc", "/openapi.json")
+HTTP_SERVICE = "fnmesh.internal.invoke.v1.HttpService"
+TOKEN_HEADER = "x-fnmesh-service-token"
+
+
+@dataclasses.dataclass(frozen=True)
+class Collector:
+    """An OTLP/gRPC collector outside the mesh."""
+
+    host: str
+    port: int
+    tls: bool
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvoySpec:
+    """Everything the bootstrap and the fixed resources depend on. Addresses are `unix:/path` or `host:port`."""
+
+    listen_host: str
+    listen_port: int
+    gateway_address: str
+    rest_address: str
+    admin_socket: str
+    service_token: str
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    collector: Collector | None = None
+    # Longest silence on an invoke; above the longest timeout that a function may have (15 minutes).
+    invoke_idle_s: float = 960.0
+    # Longest silence on a control call: a Watch may be quiet for long.
+    control_idle_s: float = 3600.0
+    max_request_headers_kb: int = 96
+
+    def to_json(self) -> str:
+        """The spec as text, for another process of the gateway."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> EnvoySpec:
+        """The inverse of `to_json`."""
+        fields = json.loads(text)
+        if fields["collector"] is not None:
+            headers = tuple((name, value) for name, value in fields["collector"]["headers"])
+            fields["collector"] = Collector(**{**fields["collector"], "headers": headers})
+        for name in ("allowed_hosts", "allowed_origins"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)

@@ -1,0 +1,1 @@
+"""The REST facade for people: what this is, is it well, and its documents."""

@@ -1,0 +1,70 @@
+"""The REST facade as an ASGI application: what this is, whether it is well, and its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from gateway.rest.pages import docs_page, welcome_page
+
+
+class Health(BaseModel):
+    """Whether every service of the mesh has a member."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    missing: list[str] = Field(default_factory=list, description="Services that nobody serves now.")
+
+
+class About(BaseModel):
+    """What answers here."""
+
+    name: str
+    version: str
+    functions: str = Field(description="Where functions answer.")
+    docs: str
+    openapi: str
+    health: str
+
+
+def rest_facade(version: str, missing: Callable[[], tuple[str, ...]]) -> FastAPI:
+    """The application. `missing` names the services that have no member."""
+    app = FastAPI(
+        title="fnmesh",
+        version=version,
+        description="A self-hosted Function-as-a-Service platform. Functions answer below /api/.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    about = About(
+        name="fnmesh",
+        version=version,
+        functions="/api/<path>",
+        docs="/docs",
+        openapi="/openapi.json",
+        health="/health",
+    )
+
+    @app.get("/health", response_model=Health, responses={503: {"model": Health}}, summary="Is the mesh well?")
+    async def health() -> JSONResponse:
+        gone = list(missing())
+        body = Health(status="degraded" if gone else "ok", version=version, missing=gone)
+        headers = {"retry-after": "1"} if gone else None
+        return JSONResponse(body.model_dump(), status_code=503 if gone else 200, headers=headers)
+
+    @app.get("/", response_model=About, summary="What is this?")
+    async def root(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(welcome_page(version))
+        return JSONResponse(about.model_dump())
+
+    @app.get("/docs", include_in_schema=False)
+    @app.get("/redoc", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    return app

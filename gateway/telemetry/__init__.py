@@ -1,0 +1,1 @@
+"""The mesh's own trace receiver, and how many traces are taken."""

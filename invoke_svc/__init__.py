@@ -1,0 +1,1 @@
+"""Runs functions: HTTP requests, direct invokes, and the record of each run."""

@@ -1,0 +1,105 @@
+"""Execution records, written in batches off the hot path."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from invoke_svc.domain import Run
+from invoke_svc.ports import ExecutionStore
+from mesh.clock import Clock
+from mesh.logs import get_logger
+from mesh.loops import wait_for_wake
+
+log = get_logger(__name__)
+
+BATCH_ROWS = 500
+PENDING_LIMIT = 20_000
+PRUNE_INTERVAL_S = 30.0
+_DAY_S = 86_400.0
+
+
+class ExecutionRecorder:
+    """Collects the records of runs and writes them every `flush_interval_s`, or when a batch is full.
+
+    What is not written yet is lost if the process is killed; leaving `running()` writes it all. While the database
+    is away PENDING_LIMIT records wait, and later ones are counted and dropped.
+    """
+
+    def __init__(
+        self, store: ExecutionStore, clock: Clock, *, flush_interval_s: float, kept: int, kept_days: float
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._flush_interval_s = flush_interval_s
+        self._kept = kept
+        self._kept_s = kept_days * _DAY_S
+        self._pending: deque[Run] = deque()
+        self._full = asyncio.Event()
+        self._touched: set[str] = set()
+        self._pruned_at = clock.monotonic()
+        self.dropped = 0
+
+    def add(self, run: Run) -> None:
+        """Takes the record of a run that has ended. Never waits."""
+        if len(self._pending) >= PENDING_LIMIT:
+            self.dropped += 1
+            return
+        self._pending.append(run)
+        if len(self._pending) >= BATCH_ROWS:
+            self._full.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Writes records for as long as the context lasts, and on exit those that are left."""
+        async with asyncio.TaskGroup() as tasks:
+            loop = tasks.create_task(self._run())
+            try:
+                yield
+            finally:
+                loop.cancel()
+                await asyncio.wait((loop,))
+                await self._flush_last()
+
+    async def _run(self) -> None:
+        while True:
+            await wait_for_wake(self._full, self._flush_interval_s)
+            try:
+                await self.flush()
+                await self._prune()
+            except Exception as error:
+                log.exception("executions_not_written", error, pending=len(self._pending))
+                await asyncio.sleep(1)
+
+    async def flush(self) -> None:
+        """Writes all that is pending; what the store refuses stays pending."""
+        while self._pending:
+            batch = [self._pending.popleft() for _ in range(min(BATCH_ROWS, len(self._pending)))]
+            try:
+                await self._store.append(batch)
+            except BaseException:
+                self._pending.extendleft(reversed(batch))
+                raise
+            self._touched.update(run.function_uid for run in batch)
+        if self.dropped:
+            log.warning("executions_dropped", count=self.dropped)
+            self.dropped = 0
+
+    async def _flush_last(self) -> None:
+        try:
+            async with asyncio.timeout(5):
+                await self.flush()
+        except Exception as error:
+            log.exception("executions_lost", error, count=len(self._pending))
+
+    async def _prune(self) -> None:
+        if self._clock.monotonic() - self._pruned_at < PRUNE_INTERVAL_S:
+            return
+        self._pruned_at = self._clock.monotonic()
+        touched, self._touched = sorted(self._touched), set()
+        oldest = self._clock.now().timestamp() - self._kept_s
+        count = await self._store.prune(touched, self._kept, oldest)
+        if count:
+            log.debug("executions_pruned", count=count)

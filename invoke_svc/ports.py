@@ -1,0 +1,29 @@
+"""What invoke_svc needs of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from invoke_svc.domain import Run
+
+
+class ExecutionStore(Protocol):
+    """Keeps execution records."""
+
+    async def append(self, runs: Sequence[Run]) -> None:
+        """Stores records; one that is there already stays as it is."""
+        ...
+
+    async def get(self, function_uid: str, uid: str) -> Run | None:
+        """One record."""
+        ...
+
+    async def newest(self, function_uid: str, limit: int, before: str | None) -> list[Run]:
+        """At most `limit` records of a function, newest first, all of them older than the one called `before`."""
+        ...
+
+    async def prune(self, function_uids: Sequence[str], kept: int, oldest: float) -> int:
+        """Drops all but the `kept` newest records of these functions, and any that began before `oldest`
+        (seconds since the epoch); returns how many, at most some thousands in one call."""
+        ...

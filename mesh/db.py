@@ -1,0 +1,240 @@
+"""Databases: SQLite (a file per service) or PostgreSQL (a schema per service), behind one face.
+
+Writers of a service take turns on both (BEGIN IMMEDIATE; an advisory lock on the schema), so a write transaction
+sees everything committed before it and needs no retry for reasons of isolation. Reads see one snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from mesh.loops import Backoff
+
+T = TypeVar("T")
+_BUSY_BACKOFF = Backoff(first_s=0.02, limit_s=0.5)
+_BUSY_ATTEMPTS = 12
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime, kept to the microsecond. Naive ones are refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+counters = sa.Table(
+    "mesh_counters",
+    sa.MetaData(),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+"""Made by `Database.migrate`; see `next_version`."""
+
+
+class Database:
+    """The tables of one service. Make it, `await migrate(...)`, use it, `await close()`."""
+
+    def __init__(self, url: str, *, schema: str, pool_size: int = 5) -> None:
+        """`url` is `sqlite:///path` or `postgresql://user:password@host/name` (`?host=/dir` for a socket)."""
+        self.schema = schema
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            path = parsed.database
+            if not path or path == ":memory:":
+                raise ValueError("SQLite needs a file")
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._writer = _sqlite_engine(parsed, begin="BEGIN IMMEDIATE", pool_size=1)
+            self._reader = _sqlite_engine(parsed, begin="BEGIN", pool_size=pool_size)
+        elif parsed.get_backend_name() == "postgresql":
+            self._writer = self._reader = create_async_engine(
+                parsed.set(drivername="postgresql+asyncpg"),
+                pool_size=pool_size,
+                max_overflow=5,
+                pool_pre_ping=True,
+                connect_args={
+                    "server_settings": {"search_path": schema, "application_name": f"fnmesh-{schema}"}
+                },
+            )
+        else:
+            raise ValueError(f"'{parsed.get_backend_name()}' is neither sqlite nor postgresql")
+        self._lock_key = int.from_bytes(hashlib.sha256(f"fnmesh {schema}".encode()).digest()[:8], signed=True)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a read-only transaction that sees one snapshot."""
+        async with self._reader.connect() as conn:
+            if not self.is_sqlite:
+                await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with conn.begin():
+                yield conn
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a write transaction: committed at the end, rolled back where anything is raised.
+
+        Only one at a time in the whole service, also across processes: do nothing slow in it, and never open
+        another one within it.
+        """
+        async with self._writer.connect() as conn, await self._begin(conn):
+            if not self.is_sqlite:
+                await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
+            yield conn
+
+    async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]], *, attempts: int = 3) -> T:
+        """Runs `work` in a write transaction, again where the database was busy or the connection was lost."""
+        for tried in range(1, attempts + 1):
+            try:
+                async with self.write() as conn:
+                    return await work(conn)
+            except DBAPIError as error:
+                if tried == attempts or not (_is_busy(error) or error.connection_invalidated):
+                    raise
+                await asyncio.sleep(_BUSY_BACKOFF.delay_s(tried))
+        raise AssertionError("unreachable")
+
+    async def _begin(self, conn: AsyncConnection) -> Any:
+        """A transaction that has begun; waits for SQLite writers of other processes beyond the busy timeout."""
+        for tried in range(1, _BUSY_ATTEMPTS + 1):
+            transaction = conn.begin()
+            try:
+                await transaction.start()
+            except OperationalError as error:
+                if tried == _BUSY_ATTEMPTS or not _is_busy(error):
+                    raise
+                await asyncio.sleep(_BUSY_BACKOFF.delay_s(tried))
+            else:
+                return _Begun(transaction)
+        raise AssertionError("unreachable")
+
+    async def migrate(self, migrations_dir: Path) -> None:
+        """Brings the schema up to the newest of the migrations (`<dir>/versions/*.py`), in one transaction.
+
+        Safe when several processes do it at once. The directory needs no env.py. Raises RuntimeError where the
+        database is newer than this code.
+        """
+        if not self.is_sqlite:
+            async with self._writer.connect() as conn, conn.begin():
+                await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
+                await conn.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
+        async with self.write() as conn:
+            await conn.run_sync(_upgrade, migrations_dir)
+
+    async def ping(self) -> None:
+        """Raises where the database cannot be reached."""
+        async with self._reader.connect() as conn:
+            await conn.execute(sa.select(1))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._reader.dispose()
+        if self._writer is not self._reader:
+            await self._writer.dispose()
+
+
+class _Begun:
+    """A transaction that has begun already, as a context."""
+
+    def __init__(self, transaction: Any) -> None:
+        self._transaction = transaction
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None:
+            await self._transaction.commit()
+        elif self._transaction.is_active:
+            await self._transaction.rollback()
+
+
+async def next_version(conn: AsyncConnection, name: str = "version") -> int:
+    """The next number of a counter, from 1, in the caller's write transaction.
+
+    Whoever sees version n has everything up to n to see: writers take turns, unlike with a sequence.
+    """
+    insert = sa.text(
+        "INSERT INTO mesh_counters (name, value) VALUES (:name, 1) "
+        "ON CONFLICT (name) DO UPDATE SET value = mesh_counters.value + 1 RETURNING value"
+    )
+    return int((await conn.execute(insert, {"name": name})).scalar_one())
+
+
+async def current_version(conn: AsyncConnection, name: str = "version") -> int:
+    """The number last given out; 0 before the first."""
+    query = sa.select(counters.c.value).where(counters.c.name == name)
+    return int((await conn.execute(query)).scalar_one_or_none() or 0)
+
+
+def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=60,
+        connect_args={"timeout": 5},
+    )
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # sqlite3 must not begin transactions by itself
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    cause = error.orig
+    if isinstance(cause, sqlite3.OperationalError):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return getattr(cause, "sqlstate", "") in ("40001", "40P01", "55P03")
+
+
+def _upgrade(conn: sa.Connection, migrations_dir: Path) -> None:
+    counters.create(conn, checkfirst=True)
+    script = ScriptDirectory(str(migrations_dir))
+
+    def steps(revision: Any, context: Any) -> Any:
+        known = {one.revision for one in script.walk_revisions()}
+        for one in (revision,) if isinstance(revision, str) else revision:
+            if one not in known:
+                raise RuntimeError(f"The database is newer than this version of the mesh (revision {one}).")
+        return script._upgrade_revs("head", revision)
+
+    context = MigrationContext.configure(conn, opts={"fn": steps, "render_as_batch": True})
+    with Operations.context(context):
+        context.run_migrations()

@@ -1,0 +1,48 @@
+"""Page sizes and page tokens (AIP-158). A token is opaque, not secret: it says where a listing goes on."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+from mesh.errors import InvalidArgument
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+
+Position = list[str | int]
+
+
+def page_size(asked: int, *, default: int = DEFAULT_PAGE_SIZE, maximum: int = MAX_PAGE_SIZE) -> int:
+    """Rows of a page: the default where zero was asked, never above the maximum. InvalidArgument below zero."""
+    if asked < 0:
+        message = "page_size must not be negative."
+        raise InvalidArgument("PAGE_SIZE_INVALID", message, fields={"page_size": message})
+    return min(asked, maximum) if asked else default
+
+
+def encode_token(query: str, position: Position) -> str:
+    """A token that goes on after `position` (sort key of the last row) in the listing that `query` names."""
+    payload = json.dumps([_fingerprint(query), *position], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(payload).decode().rstrip("=")
+
+
+def decode_token(query: str, token: str) -> Position | None:
+    """The position in a token; None for an empty one. InvalidArgument where it belongs to another listing."""
+    if not token:
+        return None
+    try:
+        payload = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        fingerprint, *position = payload
+        good = fingerprint == _fingerprint(query) and all(isinstance(one, str | int) for one in position)
+    except (ValueError, TypeError, RecursionError):
+        good = False
+    if not good:
+        message = "page_token is not one that the same listing gave; start again without it."
+        raise InvalidArgument("PAGE_TOKEN_INVALID", message, fields={"page_token": message})
+    return list(position)
+
+
+def _fingerprint(query: str) -> str:
+    return hashlib.sha256(query.encode()).hexdigest()[:8]

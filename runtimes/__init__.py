@@ -1,0 +1,1 @@
+"""What runs inside a function's workload. `runtimes.catalog` is its face."""

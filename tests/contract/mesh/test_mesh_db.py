@@ -1,0 +1,124 @@
+"""The database on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import StatementError
+
+from mesh.db import Database, UtcTime, current_version, next_version
+
+MIGRATION = '''
+import sqlalchemy as sa
+from alembic import op
+from mesh.db import UtcTime
+revision, down_revision, branch_labels, depends_on = "{revision}", {down}, None, None
+def upgrade():
+    {upgrade}
+'''
+things = sa.Table(
+    "things", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("at", UtcTime)
+)
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    versions = tmp_path / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    create = (
+        'op.create_table("things", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("at", UtcTime))'
+    )
+    (versions / "v0001_things.py").write_text(
+        MIGRATION.format(revision="v0001", down=None, upgrade=create)
+    )
+    return versions.parent
+
+
+@pytest.fixture
+async def database(database_url: str, migrations: Path) -> AsyncIterator[Database]:
+    database = Database(database_url, schema="things_svc")
+    await database.migrate(migrations)
+    yield database
+    await database.close()
+
+
+async def test_migrations_run_once_also_from_two_processes_at_once(
+    database_url: str, migrations: Path
+) -> None:
+    databases = [Database(database_url, schema="things_svc") for _ in range(3)]
+    await asyncio.gather(*(one.migrate(migrations) for one in databases))
+    (migrations / "versions" / "v0002_more.py").write_text(
+        MIGRATION.format(
+            revision="v0002", down='"v0001"', upgrade='op.add_column("things", sa.Column("n", sa.Integer))'
+        )
+    )
+    await asyncio.gather(*(one.migrate(migrations) for one in databases))
+    async with databases[0].read() as conn:
+        assert (await conn.execute(sa.text("SELECT count(n) FROM things"))).scalar_one() == 0
+    (migrations / "versions" / "v0002_more.py").unlink()
+    with pytest.raises(RuntimeError, match="newer than this version"):
+        await databases[0].migrate(migrations)
+    for one in databases:
+        await one.close()
+
+
+async def test_a_failed_write_leaves_nothing(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.write() as conn:
+            await conn.execute(things.insert().values(id=1))
+            await next_version(conn)
+            raise ZeroDivisionError
+    async with database.read() as conn:
+        assert (await conn.execute(sa.select(sa.func.count()).select_from(things))).scalar_one() == 0
+        assert await current_version(conn) == 0
+
+
+async def test_versions_are_dense_and_committed_in_order(database: Database, database_url: str) -> None:
+    other = Database(database_url, schema="things_svc")
+
+    async def add(db: Database) -> None:
+        async with db.write() as conn:
+            await conn.execute(things.insert().values(id=await next_version(conn)))
+
+    async def watch() -> list[int]:
+        seen: list[int] = []
+        while len(seen) < 60:
+            async with database.read() as conn:
+                after = things.c.id > (seen[-1] if seen else 0)
+                rows = await conn.execute(sa.select(things.c.id).where(after).order_by(things.c.id))
+                seen.extend(rows.scalars())
+        return seen
+
+    seen, *_ = await asyncio.gather(watch(), *(add(db) for db in (database, other) * 30))
+    assert seen == list(range(1, 61))
+    await other.close()
+
+
+async def test_a_read_sees_one_snapshot(database: Database) -> None:
+    count = sa.select(sa.func.count()).select_from(things)
+    async with database.read() as reader:
+        before = (await reader.execute(count)).scalar_one()
+        async with database.write() as conn:
+            await conn.execute(things.insert().values(id=1))
+        assert (await reader.execute(count)).scalar_one() == before
+
+
+async def test_times_come_back_as_utc(database: Database) -> None:
+    at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
+    async with database.write() as conn:
+        await conn.execute(things.insert().values(id=1, at=at))
+        with pytest.raises(StatementError, match="naive"):
+            await conn.execute(things.insert().values(id=2, at=datetime(2026, 3, 1)))  # noqa: DTZ001
+    async with database.read() as conn:
+        got = (await conn.execute(sa.select(things.c.at))).scalar_one()
+    assert got == at and got.tzinfo is UTC
+
+
+async def test_transaction_returns_what_the_work_returned(database: Database) -> None:
+    assert await database.transaction(next_version) == 1
+    assert await database.transaction(next_version) == 2

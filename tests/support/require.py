@@ -1,0 +1,63 @@
+"""What a machine may lack: such a test is skipped, loudly and by name, or fails if FNMESH_REQUIRE says so.
+
+FNMESH_REQUIRE=docker,postgres,node,buf (CI sets it) holds names of CAPABILITIES.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+from tests.support import buf, docker_host, postgres
+
+CAPABILITIES = ("docker", "postgres", "node", "buf")
+_REASON = "cannot run here: "
+
+
+def required() -> frozenset[str]:
+    """The names in FNMESH_REQUIRE. Raises pytest.UsageError for one that is no capability."""
+    names = frozenset(
+        name.strip() for name in os.environ.get("FNMESH_REQUIRE", "").split(",") if name.strip()
+    )
+    unknown = sorted(names - set(CAPABILITIES))
+    if unknown:
+        raise pytest.UsageError(f"FNMESH_REQUIRE names {unknown}; known are {', '.join(CAPABILITIES)}")
+    return names
+
+
+def need(capability: str) -> None:
+    """Return if this machine has `capability`; else end the test as `missing` does."""
+    why = why_missing(capability)
+    if why is not None:
+        missing(capability, why)
+
+
+def missing(capability: str, why: str) -> NoReturn:
+    """End the test: skipped, naming `capability` and `why`, or failed if FNMESH_REQUIRE names it."""
+    if capability in required():
+        pytest.fail(f"FNMESH_REQUIRE names {capability}, but {why}", pytrace=False)
+    pytest.skip(f"{_REASON}{capability}: {why}")
+
+
+def why_missing(capability: str) -> str | None:
+    """What this machine lacks for `capability`, or None; asks nothing of the network and starts nothing."""
+    match capability:
+        case "docker":
+            return docker_host.why_missing()
+        case "postgres":
+            return postgres.why_not_here()
+        case "node":
+            absent = [name for name in ("node", "npm") if shutil.which(name) is None]
+            return f"{' and '.join(absent)} not found on PATH" if absent else None
+        case "buf":
+            return buf.why_missing()
+    raise ValueError(f"{capability} is not one of {CAPABILITIES}")
+
+
+def reason_in(skip_text: str) -> str | None:
+    """The "capability: why" of a skip made by `missing`; None for any other skip."""
+    _, found, reason = skip_text.partition(_REASON)
+    return reason if found else None
