@@ -121,6 +121,23 @@ class Source:
 
 
 @dataclass(frozen=True)
+class FunctionFacts:
+    """What of a function matters to a build. `runtime` and `target` are empty where the function names none, and
+    the API's own names where this service does not build for them."""
+
+    name: str
+    uid: str
+    runtime: str
+    target: str
+    handler: str
+
+    @property
+    def workspace(self) -> str:
+        """Identifier of its workspace, `ws-...`."""
+        return self.name.split("/")[1]
+
+
+@dataclass(frozen=True)
 class Build:
     """One build as stored. Resource names are by identifier; empty strings stand for what is not known yet."""
 

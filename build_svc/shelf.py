@@ -66,13 +66,18 @@ class Shelf:
         self._database = database
         self._clock = clock
 
-    async def keep_source(self, source: Source) -> Source:
-        """The source as it is kept: what was there under its digest wins, so that its bytes are stored once."""
+    async def keep_source(self, source: Source, *, instead_of: str = "") -> Source:
+        """The source as it is kept: what was there under its digest wins, so that its bytes are stored once.
+
+        Except where its blob is the one of `instead_of`, which was lost.
+        """
 
         async def work(conn: AsyncConnection) -> Source:
             found = await self._source(conn, source.digest)
             values = await self._used(conn)
-            if found is not None:
+            if found is not None and found.blob_key == instead_of:
+                await conn.execute(sa.delete(sources).where(sources.c.digest == source.digest))
+            elif found is not None:
                 await conn.execute(sa.update(sources).where(sources.c.digest == source.digest).values(values))
                 return found
             mine = {name: getattr(source, name) for name in ("digest", "blob_key", "filename", "is_zip", "size_bytes")}

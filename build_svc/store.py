@@ -24,6 +24,7 @@ from build_svc.domain import (
     StateChange,
     after,
     may_follow,
+    retry_delay_s,
 )
 from build_svc.tables import builds, events
 from mesh.clock import Clock
@@ -148,12 +149,16 @@ class BuildStore:
 
         return await self._database.transaction(work)
 
-    async def release(self, uid: str, owner: str) -> None:
-        """Give the build back, to be claimed by anybody at once; this attempt does not count."""
+    async def postpone(self, uid: str, owner: str, *, delay_s: float, counts: bool) -> None:
+        """Give the build back, to be claimed by anybody after the delay; `counts` if as an attempt that failed."""
 
         async def work(conn: AsyncConnection) -> None:
             mine = (builds.c.uid == uid) & (builds.c.lease_owner == owner)
-            values = {"lease_owner": None, "lease_until": None, "attempts": builds.c.attempts - 1}
+            values = {
+                "lease_owner": None,
+                "lease_until": self._clock.now() + timedelta(seconds=delay_s),
+                "attempts": builds.c.attempts - (0 if counts else 1),
+            }
             await conn.execute(sa.update(builds).where(mine).values(values))
 
         await self._database.transaction(work)
@@ -222,6 +227,33 @@ class BuildStore:
             return build
 
         return await self._database.transaction(work)
+
+    async def unreported(self, limit: int) -> Sequence[Build]:
+        """Builds that have ended and that the registry has not heard of, in the order they ended."""
+        query = (
+            sa.select(builds)
+            .where(
+                builds.c.state.in_(_FINAL),
+                ~builds.c.reported,
+                sa.or_(builds.c.report_after.is_(None), builds.c.report_after <= self._clock.now()),
+            )
+            .order_by(builds.c.end_time)
+            .limit(limit)
+        )
+        async with self._database.read() as conn:
+            return [rows.build_of(row) for row in await conn.execute(query)]
+
+    async def report_failed(self, uid: str) -> None:
+        """The registry could not be told; next time later."""
+
+        async def work(conn: AsyncConnection) -> None:
+            query = sa.select(builds.c.report_failures).where(builds.c.uid == uid)
+            failures = int((await conn.execute(query)).scalar_one()) + 1
+            later = self._clock.now() + timedelta(seconds=retry_delay_s(failures))
+            values = {"report_failures": failures, "report_after": later}
+            await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(values))
+
+        await self._database.transaction(work)
 
     async def open_of_function(self, function_uid: str) -> Sequence[str]:
         """Builds of a function that have not ended."""

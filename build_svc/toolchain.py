@@ -83,6 +83,13 @@ class Toolchain:
                 self._pip = await asyncio.to_thread(self._copy_pip)
             return self._pip
 
+    async def readable(self, script: Path) -> Path:
+        """A copy of one of our own scripts that the build's user can read."""
+        if sandbox.reachable(script):
+            return script
+        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return await asyncio.to_thread(lambda: self._keep(script.name, script.read_bytes()))
+
     async def environment(self, home: Path) -> dict[str, str]:
         """The whole environment of a build's process whose home (its own, empty) directory is `home`."""
         async with self._lock:

@@ -71,7 +71,7 @@ def _options(
 def main() -> NoReturn:
     """Runs the command in sys.argv. Exit codes: 0 done, 1 it failed, 2 it was called wrongly, 130 Ctrl-C."""
     try:
-        app(standalone_mode=False)
+        app(standalone_mode=False, prog_name="fnmesh")
     except typer.Exit as leaving:
         sys.exit(leaving.exit_code)
     except CommandError as error:

@@ -96,7 +96,7 @@ class Admission:
         self.waiting = 0
         self.inflight = 0
 
-    # --- requests ----------------------------------------------------------------------------------------------
+    # --- requests ---
 
     def try_acquire(self, route: Route) -> Instance | None:
         """Room on an instance, at once; None where the request has to wait()."""
@@ -196,7 +196,7 @@ class Admission:
             self.inflight += 1
             future.set_result(instance)
 
-    # --- what the registry and deploy_svc say ------------------------------------------------------------------
+    # --- what the registry and deploy_svc say ---
 
     def route_changed(self, uid: str, route: Route | None) -> None:
         """Sends waiting requests away where waiting makes no sense any more."""

@@ -35,9 +35,29 @@ class Connection(asyncio.Protocol):
     """A connection, before, between and in exchanges. Made by the pool, which hears of its end."""
 
     __slots__ = (
-        "_buffered", "_chunks", "_drained", "_error", "_head_bytes", "_head_done", "_informational", "_lost", "_on_lost",
-        "_parser", "_paused", "_silent_bytes", "_to_head", "_transport", "_waiter", "busy", "complete", "headers",
-        "idle_since", "idle_limit_s", "loop", "reusable", "status",
+        "_buffered",
+        "_chunks",
+        "_drained",
+        "_error",
+        "_head_bytes",
+        "_head_done",
+        "_informational",
+        "_lost",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_silent_bytes",
+        "_to_head",
+        "_transport",
+        "_waiter",
+        "busy",
+        "complete",
+        "headers",
+        "idle_limit_s",
+        "idle_since",
+        "loop",
+        "reusable",
+        "status",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None]) -> None:
@@ -68,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._informational = 0
         self._silent_bytes = 0
 
-    # --- the request -------------------------------------------------------------------------------------------
+    # --- the request ---
 
     def send(self, data: bytes, *, to_head: bool) -> None:
         """Begins an exchange with a head, and its body or the first part of it. NotSent where it is closed."""
@@ -91,7 +111,7 @@ class Connection(asyncio.Protocol):
         if self._drained is not None:
             await self._drained
 
-    # --- the answer --------------------------------------------------------------------------------------------
+    # --- the answer ---
 
     async def answer_head(self) -> None:
         """Waits for status and headers. Raises WorkloadFailed, or what fail() was given."""
@@ -147,7 +167,7 @@ class Connection(asyncio.Protocol):
         self.close()
         self._wake()
 
-    # --- asyncio.Protocol --------------------------------------------------------------------------------------
+    # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
@@ -196,7 +216,7 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
         self._drained = None
 
-    # --- httptools ---------------------------------------------------------------------------------------------
+    # --- httptools ---
 
     def on_message_begin(self) -> None:
         if self.complete:

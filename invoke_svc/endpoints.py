@@ -6,6 +6,7 @@ import asyncio
 
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as pb
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as pb_grpc
+
 from invoke_svc.admission import Admission
 from invoke_svc.domain import InstanceState
 from mesh.errors import MeshError
@@ -26,6 +27,7 @@ class EndpointWatch:
     def __init__(self, stub: pb_grpc.EndpointServiceAsyncStub, admission: Admission) -> None:
         self._stub = stub
         self._admission = admission
+        self.synced = asyncio.Event()
         self._watcher = new_id("watcher-")
         self._seen: set[str] | None = None
         self._applied = 0
@@ -114,6 +116,7 @@ class EndpointWatch:
             if self._seen is not None:
                 self._admission.keep_only(self._seen)
                 self._seen = None
+            self.synced.set()
             version = message.synced.version
         else:
             return
@@ -142,11 +145,15 @@ class Retirer:
             instance, reason = await self._queue.get()
             for attempt in range(1, RETIRE_ATTEMPTS + 1):
                 try:
-                    await self._stub.RetireInstance(pb.RetireInstanceRequest(instance=instance, reason=reason))
+                    await self._stub.RetireInstance(
+                        pb.RetireInstanceRequest(instance=instance, reason=reason)
+                    )
                     log.info("instance_retired", instance=instance, why=reason)
                     break
                 except MeshError as error:
-                    log.warning("instance_not_retired", instance=instance, reason=error.reason, attempt=attempt)
+                    log.warning(
+                        "instance_not_retired", instance=instance, reason=error.reason, attempt=attempt
+                    )
                     await asyncio.sleep(_BACKOFF.delay_s(attempt))
             else:
                 self._told.discard(instance)

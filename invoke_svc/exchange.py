@@ -94,9 +94,21 @@ class Upload:
 class Exchange:
     """A request that a workload has answered, at least with a head. close() has to be called, however it ends."""
 
-    __slots__ = ("_admission", "_closed", "_timer", "connection", "expired", "head", "instance", "sent_ns", "upload")
+    __slots__ = (
+        "_admission",
+        "_closed",
+        "_timer",
+        "connection",
+        "expired",
+        "head",
+        "instance",
+        "sent_ns",
+        "upload",
+    )
 
-    def __init__(self, admission: Admission, instance: Instance, connection: Connection, upload: Upload | None) -> None:
+    def __init__(
+        self, admission: Admission, instance: Instance, connection: Connection, upload: Upload | None
+    ) -> None:
         self._admission = admission
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -173,7 +185,9 @@ class Dispatcher:
                     if not (connection.status == _NOT_STARTED and head.not_started) or route.foreign:
                         return exchange
                     if upload is not None and not upload.replayable:
-                        raise Unavailable("OVERLOADED", "The function has no room for this request.", retry_after_s=1)
+                        raise Unavailable(
+                            "OVERLOADED", "The function has no room for this request.", retry_after_s=1
+                        )
                 except BaseException:
                     self.end(route, exchange)
                     raise

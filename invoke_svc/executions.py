@@ -74,9 +74,11 @@ class ExecutionRecorder:
                 await asyncio.sleep(1)
 
     async def flush(self) -> None:
-        """Writes all that is pending; what the store refuses stays pending."""
-        while self._pending:
-            batch = [self._pending.popleft() for _ in range(min(BATCH_ROWS, len(self._pending)))]
+        """Writes all that is pending now; what the store refuses stays pending."""
+        left = len(self._pending)
+        while left > 0:
+            batch = [self._pending.popleft() for _ in range(min(BATCH_ROWS, left))]
+            left -= len(batch)
             try:
                 await self._store.append(batch)
             except BaseException:

@@ -114,7 +114,12 @@ _line_starts: dict[str, str] = {"cookie": _COOKIE, "x-fn-rh": _ASIDE, **dict.fro
 
 def _classify(name: str) -> str:
     """What becomes of a metadata entry of that name; remembered for names that come again."""
-    if name in _NEVER_TO_WORKLOAD or name.startswith(_OURS) or name.endswith("-bin") or not _TOKEN.fullmatch(name):
+    if (
+        name in _NEVER_TO_WORKLOAD
+        or name.startswith(_OURS)
+        or name.endswith("-bin")
+        or not _TOKEN.fullmatch(name)
+    ):
         start = _DROP
     else:
         start = name + ": "
@@ -138,11 +143,13 @@ def _restored(pair: str) -> str:
     """The header line of a `name=percent-encoded` entry: a name that gRPC keeps for itself."""
     name, _, encoded = pair.partition("=")
     if not _TOKEN.fullmatch(name) or name.lower() in _NEVER_TO_WORKLOAD:
-        raise InvalidArgument("HEADER_MALFORMED", "The name of a header of the request is not one that HTTP allows.")
+        raise InvalidArgument(
+            "HEADER_MALFORMED", "The name of a header of the request is not one that HTTP allows."
+        )
     return f"{name}: {unquote_to_bytes(encoded).decode('utf-8', 'replace')}"
 
 
-# --- answers ---------------------------------------------------------------------------------------------------
+# --- answers ---
 
 
 class AnswerHead:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from fnmesh.registry.v1 import function_pb2
+
 from invoke_svc.domain import Route
 from invoke_svc.routes import RouteTable
 from mesh.errors import MeshError
@@ -33,6 +34,7 @@ class RegistryWatch:
         self._stub = stub
         self._routes = routes
         self._on_change = on_change
+        self.synced = asyncio.Event()
         self._version = 0
         self._fresh: dict[str, Route] | None = None
 
@@ -41,7 +43,9 @@ class RegistryWatch:
         failures = 0
         while True:
             try:
-                async for message in self._stub.WatchFunctions(pb.WatchFunctionsRequest(after_version=self._version)):
+                async for message in self._stub.WatchFunctions(
+                    pb.WatchFunctionsRequest(after_version=self._version)
+                ):
                     failures = 0
                     self.apply(message)
             except MeshError as error:
@@ -66,6 +70,7 @@ class RegistryWatch:
             self._version = max(self._version, message.bookmark.version)
             if not self._routes.synced:
                 self._routes.synced = True
+                self.synced.set()
                 log.info("functions_known", count=len(self._routes), version=self._version)
 
     def learn(self, snapshot: pb.FunctionSnapshot) -> Route | None:

@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from invoke_svc.domain import MethodNotAllowed, Route, allow_header, function_unknown, path_malformed, routes_unknown
+from invoke_svc.domain import (
+    MethodNotAllowed,
+    Route,
+    allow_header,
+    function_unknown,
+    path_malformed,
+    routes_unknown,
+)
 
 PREFIX = "/api/"
 _HEX = frozenset("0123456789abcdefABCDEF")

@@ -63,7 +63,7 @@ class HttpLane:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the service to a server."""
-        handlers = {
+        handlers: dict[str, Any] = {
             "InvokeHttp": grpc.unary_unary_rpc_method_handler(self.unary),
             "InvokeHttpStream": grpc.stream_unary_rpc_method_handler(self.stream),
         }
@@ -175,7 +175,13 @@ class _Request:
             moving = tasks.create_task(upload.run())
             try:
                 exchange = await lane.dispatcher.begin(
-                    route, run, head, upload=upload, to_head=self._to_head, limit_s=route.timeout_s, parent=parent
+                    route,
+                    run,
+                    head,
+                    upload=upload,
+                    to_head=self._to_head,
+                    limit_s=route.timeout_s,
+                    parent=parent,
                 )
                 return await self._answer(route, exchange, parent)
             except MeshError as error:
@@ -208,7 +214,12 @@ class _Request:
             self._lane.dispatcher.end(route, exchange)
             if parent is not None:
                 telemetry.emit_span(
-                    "workload", parent, exchange.sent_ns, time.time_ns(), kind=SpanKind.CLIENT, instance=run.instance
+                    "workload",
+                    parent,
+                    exchange.sent_ns,
+                    time.time_ns(),
+                    kind=SpanKind.CLIENT,
+                    instance=run.instance,
                 )
 
     async def _refuse(self, error: MeshError) -> bytes:
@@ -251,5 +262,7 @@ async def _check_key(verifier: KeyVerifier, route: Route, request: RequestHead) 
     """Lets holders of a key with the scope `invoke` in. The key is the mesh's and not for the function to see."""
     principal = await verifier.verify(bearer_secret(request.authorization))
     if not principal.may(Scope.INVOKE, route.workspace):
-        raise PermissionDenied("SCOPE_MISSING", "This needs an API key with the scope 'invoke' in its workspace.")
+        raise PermissionDenied(
+            "SCOPE_MISSING", "This needs an API key with the scope 'invoke' in its workspace."
+        )
     request.authorization = ""

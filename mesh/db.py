@@ -193,6 +193,15 @@ async def current_version(conn: AsyncConnection, name: str = "version") -> int:
     return int((await conn.execute(query)).scalar_one_or_none() or 0)
 
 
+async def raise_counter(conn: AsyncConnection, name: str, value: int) -> None:
+    """Sets a counter to a number unless it is higher already, in the caller's write transaction."""
+    upsert = sa.text(
+        "INSERT INTO mesh_counters (name, value) VALUES (:name, :value) "
+        "ON CONFLICT (name) DO UPDATE SET value = :value WHERE mesh_counters.value < :value"
+    )
+    await conn.execute(upsert, {"name": name, "value": value})
+
+
 def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mesh.auth import ServiceToken
 
 PREFIX = "FNMESH_"
-_PARTS = ("REGISTRY", "BUILD", "DEPLOY", "INVOKE", "GATEWAY", "UP", "TEST")
+_PARTS = ("REGISTRY", "BUILD", "DEPLOY", "INVOKE", "GATEWAY", "WORKLOAD", "UP", "TEST")
 _NOT_OURS = frozenset({"FNMESH_SERVER", "FNMESH_API_KEY", "FNMESH_REQUIRE"})
 
 

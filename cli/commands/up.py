@@ -14,7 +14,8 @@ def up(
     data_dir: DataDir = None,
     listen: Annotated[
         str | None,
-        typer.Option("--listen", envvar="FNMESH_UP_LISTEN", metavar="HOST:PORT", show_default="127.0.0.1:8080",
+        typer.Option("--listen", envvar="FNMESH_UP_LISTEN", metavar="HOST:PORT",
+                     show_default="127.0.0.1:8080",
                      help="Where it answers; port 0 takes a free one. Others than 127.0.0.1 need API keys."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ready line as JSON.")] = False,

@@ -68,8 +68,8 @@ def _refuse_open_door(listen: Listen, places: Places, environ: Mapping[str, str]
         return
     if environ.get("FNMESH_AUTH") != "keys":
         raise CommandError(
-            f"{listen.address} can be reached from other machines, so the mesh needs API keys there; make one "
-            "with `fnmesh key create --offline --scope admin` and set FNMESH_AUTH=keys."
+            f"{listen.address} can be reached from other machines, so the mesh needs API keys there; "
+            "make one with `fnmesh key create --offline --scope admin` and set FNMESH_AUTH=keys."
         )
     done = subprocess.run(
         [sys.executable, "-m", "registry_svc", "has-admin-key"],
@@ -87,7 +87,9 @@ def _patience(environ: Mapping[str, str]) -> Patience:
     try:
         return Patience(start_s=float(text)) if text else Patience()
     except ValueError:
-        raise CommandError(f"FNMESH_UP_START_TIMEOUT_S is '{text}'; it has to be a number of seconds.") from None
+        raise CommandError(
+            f"FNMESH_UP_START_TIMEOUT_S is '{text}'; it has to be a number of seconds."
+        ) from None
 
 
 def _say(sentence: str) -> None:

@@ -59,12 +59,14 @@ def find_places(data_dir: Path | None, environ: Mapping[str, str]) -> Places:
         private = runtime if os.geteuid() != 0 and len(runtime) <= 30 and Path(runtime).is_dir() else ""
         run = Path(private or "/tmp") / short  # noqa: S108 -- its owner and mode are checked in make_run_dir
     if len(str(run)) > LONGEST_RUN_DIR:
-        raise CommandError(f"The run directory {run} has too long a path; set FNMESH_RUN_DIR to a shorter one.")
+        raise CommandError(
+            f"The run directory {run} has too long a path; set FNMESH_RUN_DIR to a shorter one."
+        )
     return Places(data, run)
 
 
 def make_data_dir(places: Places) -> None:
-    """Makes the data directory: for its owner only, but passable for the users of workloads where root runs it."""
+    """Makes the data directory: for its owner only, but passable for workloads' users where root runs it."""
     try:
         places.data.mkdir(parents=True, exist_ok=True)
         places.data.chmod(0o711 if os.geteuid() == 0 else 0o700)
@@ -75,7 +77,8 @@ def make_data_dir(places: Places) -> None:
             mesh_id.write_text(secrets.token_hex(6) + "\n")
     except OSError as error:
         raise CommandError(
-            f"The data directory {places.data} cannot be used ({error.strerror}); give another with --data-dir."
+            f"The data directory {places.data} cannot be used ({error.strerror}); "
+            "give another with --data-dir."
         ) from None
 
 
@@ -107,8 +110,8 @@ def make_run_dir(places: Places) -> None:
 class DataLock:
     """The lock of a data directory: held by the mesh that runs there, free again when its process is gone.
 
-    The file says who holds it. What is found there when it is taken is what the last mesh left: nothing, where
-    it was stopped in order.
+    The file says who holds it. What is found there when it is taken is what the last mesh left: nothing,
+    where it was stopped in order.
     """
 
     def __init__(self, places: Places) -> None:
@@ -116,7 +119,7 @@ class DataLock:
         self._file: IO[str] | None = None
 
     def take(self) -> bool:
-        """Takes the lock; says whether the last mesh here was stopped in order. Raises CommandError if it runs."""
+        """Takes the lock; says whether the last mesh was stopped in order. Raises CommandError if it runs."""
         file = self._path.open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,7 @@ SERVICES = {
     "invoke": "invoke_svc",
 }
 ENVOY = "envoy"
-# Envoy has stopped taking requests by then. Each group is stopped together, after the one before it has ended.
+# Envoy has gone by then. Each group is stopped together, after the one before it has ended.
 STOP_ORDER = (("gateway",), ("invoke", "build"), ("deploy",), ("registry",))
 
 
@@ -27,7 +27,7 @@ class Patience:
     drain_s: float = 10.0
     stop_s: float = 15.0
     reap_s: float = 60.0
-    # A child that ends sooner than this after its start has failed; so many times in a row, and `up` gives up.
+    # A child that ends sooner than this after its start has failed; so many times in a row is enough.
     stable_s: float = 10.0
     failures: int = 5
     first_backoff_s: float = 0.2

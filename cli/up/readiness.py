@@ -14,7 +14,7 @@ async def until(condition: Callable[[], Awaitable[bool]], limit_s: float) -> boo
     """Whether the condition came true in time; it is asked again and again."""
     try:
         async with asyncio.timeout(limit_s):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 -- what is asked is another process
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         return False

@@ -36,7 +36,7 @@ class Supervisor:
             name: self._child(name, [sys.executable, "-m", module]) for name, module in SERVICES.items()
         }
         self._children[ENVOY] = self._child(
-            ENVOY, [sys.executable, "-m", "gateway", "envoy", "--bootstrap", str(self._bootstrap)]
+            ENVOY, [sys.executable, "-m", "gateway.envoy", "--bootstrap", str(self._bootstrap)]
         )
 
     def stop(self) -> None:
@@ -86,7 +86,9 @@ class Supervisor:
             bootstrap = tasks.create_task(self._write_bootstrap())
             await self._start(self._children["registry"])
             others = [
-                tasks.create_task(self._start(self._children[name])) for name in SERVICES if name != "registry"
+                tasks.create_task(self._start(self._children[name]))
+                for name in SERVICES
+                if name != "registry"
             ]
             await asyncio.gather(bootstrap, *others)
             await self._start(self._children[ENVOY])
@@ -156,9 +158,7 @@ class Supervisor:
             await self._drain_envoy()
             await envoy.stop(patience.stop_s, self._hurry)
         for group in STOP_ORDER:
-            await asyncio.gather(
-                *(self._children[name].stop(patience.stop_s, self._hurry) for name in group)
-            )
+            await asyncio.gather(*(self._children[name].stop(patience.stop_s, self._hurry) for name in group))
             if "deploy" in group:
                 await self.reap()
 

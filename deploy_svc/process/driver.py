@@ -22,7 +22,7 @@ from deploy_svc.process.children import Child, Children
 from deploy_svc.process.output_file import OutputFiles
 from deploy_svc.process.records import Record, Records
 from deploy_svc.process.spawn import Spawner
-from deploy_svc.process.toolchain import Toolchains
+from deploy_svc.process.toolchain import Toolchain, Toolchains
 from deploy_svc.process.users import Users
 from deploy_svc.process.working_copies import WorkingCopies
 from mesh.errors import FailedPrecondition, MeshError
@@ -90,13 +90,21 @@ class ProcessDriver:
         user = self._users.of_slot(spec.slot)
         toolchain = await self._in_thread(self._toolchains.get, workload.runtime, user)
         tree = await self._copies.ensure(workload.artifact.digest, workload.artifact.reference)
-        record = await self._in_thread(self._start, spec, user, toolchain, tree)
+        loop = asyncio.get_running_loop()
+        spawned = loop.run_in_executor(self._executor, self._spawn, spec, user, toolchain, tree)
+        try:
+            record = await asyncio.shield(spawned)
+        except asyncio.CancelledError:
+            await asyncio.wait({spawned})  # it is short, and whoever stops the instance next must find it
+            if spawned.exception() is None:
+                self._children.watch(spawned.result())
+            raise
         self._children.watch(record)
         return Started(str(record.process), record.address)
 
-    def _start(self, spec: InstanceSpec, user: int | None, toolchain: object, tree: Path) -> Record:
+    def _spawn(self, spec: InstanceSpec, user: int | None, toolchain: Toolchain, tree: Path) -> Record:
         self._spawner.check(user)
-        record = self._spawner.spawn(spec, user, toolchain, tree)  # type: ignore[arg-type]
+        record = self._spawner.spawn(spec, user, toolchain, tree)
         self._records.write(record)
         return record
 

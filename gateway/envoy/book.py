@@ -11,7 +11,7 @@ from gateway.envoy.resources import Resource
 Key = tuple[str, str]
 
 
-@dataclass
+@dataclass(eq=False)
 class Subscriber:
     """One Envoy stream: what it wants, what it was sent, what it has acknowledged."""
 

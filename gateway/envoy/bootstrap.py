@@ -30,9 +30,21 @@ from envoy_data_plane.envoy.config.core.v3 import (
     Node,
     Pipe,
 )
+from envoy_data_plane.envoy.config.overload.v3 import OverloadManager, ResourceMonitor
+from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 import (
+    DownstreamConnectionsConfig,
+)
+from envoy_data_plane.google.protobuf import Any, Struct
 
 from gateway.envoy.clusters import ads_cluster, ads_source
 from gateway.envoy.spec import ADS_CLUSTER, RUNTIME_LAYER, TOKEN_HEADER, EnvoySpec
+
+_MAX_CONNECTIONS = 16_384
+_RUNTIME = {
+    # A person who has just made a request looks for its trace: spans leave twice a second, or 50 at a time.
+    "tracing.opentelemetry.flush_interval_ms": 500,
+    "tracing.opentelemetry.min_flush_spans": 50,
+}
 
 
 def bootstrap(spec: EnvoySpec) -> Bootstrap:
@@ -57,8 +69,19 @@ def bootstrap(spec: EnvoySpec) -> Bootstrap:
         dynamic_resources=BootstrapDynamicResources(
             ads_config=ads, cds_config=ads_source(), lds_config=ads_source()
         ),
+        overload_manager=OverloadManager(
+            resource_monitors=[
+                ResourceMonitor(
+                    name="envoy.resource_monitors.global_downstream_max_connections",
+                    typed_config=Any.pack(
+                        DownstreamConnectionsConfig(max_active_downstream_connections=_MAX_CONNECTIONS)
+                    ),
+                )
+            ]
+        ),
         layered_runtime=LayeredRuntime(
             layers=[
+                RuntimeLayer(name="fixed", static_layer=Struct.from_dict(_RUNTIME)),
                 RuntimeLayer(
                     name=RUNTIME_LAYER,
                     rtds_layer=RuntimeLayerRtdsLayer(name=RUNTIME_LAYER, rtds_config=runtime),

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from envoy_data_plane.envoy.config.core.v3 import DataSource
+from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutation as Mutation
+from envoy_data_plane.envoy.config.core.v3 import (
+    DataSource,
+    HeaderValue,
+    HeaderValueOption,
+    HeaderValueOptionHeaderAppendAction,
+)
 from envoy_data_plane.envoy.extensions.filters.http.grpc_json_transcoder.v3 import GrpcJsonTranscoder
+from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import HeaderMutation, Mutations
 from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import Lua
 from envoy_data_plane.envoy.extensions.filters.http.router.v3 import Router
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter
@@ -17,7 +24,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
 
 from fnmesh.internal.invoke.v1 import http_service_pb2
-from gateway.envoy.spec import HTTP_SERVICE
+from gateway.envoy.spec import HTTP_SERVICE, TRACE_HEADER
 
 GUARD_FILTER = "fnmesh.guard"
 LANE_FILTER = "fnmesh.lane"
@@ -55,6 +62,27 @@ def _lua(file_name: str) -> Lua:
     )
 
 
+def _trace_header(name: str) -> Mutation:
+    option = HeaderValueOption(
+        header=HeaderValue(key=name, value="%TRACE_ID%"),
+        append_action=HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    return Mutation(append=option)
+
+
+def _trace_id() -> HeaderMutation:
+    """Every answer says which trace it belongs to, sampled or not: those that Envoy makes itself, too.
+
+    Being first, it sees an answer last. The request header is for the bodies of Envoy's errors, in which
+    %TRACE_ID% is empty.
+    """
+    mutations = Mutations(
+        request_mutations=[_trace_header(TRACE_HEADER)],
+        response_mutations=[_trace_header("x-trace-id")],
+    )
+    return HeaderMutation(mutations=mutations)
+
+
 def http_filters() -> list[HttpFilter]:
     """The filter chain. The guard and the lane's pair are off unless a route turns them on."""
     transcoder = GrpcJsonTranscoder(
@@ -67,6 +95,7 @@ def http_filters() -> list[HttpFilter]:
         max_response_body_size=_MAX_MESSAGE_BYTES,
     )
     return [
+        HttpFilter(name="fnmesh.trace_id", typed_config=Any.pack(_trace_id())),
         HttpFilter(name=GUARD_FILTER, typed_config=Any.pack(_lua("guard.lua")), disabled=True),
         HttpFilter(name=LANE_FILTER, typed_config=Any.pack(_lua("lane.lua")), disabled=True),
         HttpFilter(name=TRANSCODER_FILTER, typed_config=Any.pack(transcoder), disabled=True),

@@ -17,26 +17,35 @@ local function is_loopback(host)
     or host:find("^[%w-]+%.localhost$") ~= nil
 end
 
-local function refuse(handle, reason, detail)
-  handle:streamInfo():dynamicMetadata():set("fnmesh.gateway", "reason", reason)
-  handle:respond({ [":status"] = "403" }, detail)
+-- The reason and the sentence of a refusal; nothing where the request may pass.
+local function refusal(headers, allowed)
+  local authority = headers:get(":authority") or ""
+  local host = host_of(authority)
+  if not (is_loopback(host) or allowed:get("hosts")[host]) then
+    return "HOST_NOT_ALLOWED",
+      "This mesh does not answer to the host name in the request; add it to FNMESH_GATEWAY_ALLOWED_HOSTS."
+  end
+  local origin = headers:get("origin")
+  if origin then
+    local own = (headers:get(":scheme") or "http") .. "://" .. authority
+    if origin:lower() ~= own:lower() and not allowed:get("origins")[origin:lower()] then
+      return "ORIGIN_NOT_ALLOWED",
+        "Pages of that origin may not call this mesh; add it to FNMESH_GATEWAY_ALLOWED_ORIGINS."
+    end
+  end
 end
 
 function envoy_on_request(handle)
-  local headers = handle:headers()
-  local context = handle:filterContext()
-  local authority = headers:get(":authority") or ""
-  local host = host_of(authority)
-  if not (is_loopback(host) or context.hosts[host]) then
-    return refuse(handle, "HOST_NOT_ALLOWED",
-      "This mesh does not answer to the host name in the request; add it to FNMESH_GATEWAY_ALLOWED_HOSTS.")
+  -- An error in a filter would let the request pass.
+  local sound, reason, detail = pcall(refusal, handle:headers(), handle:filterContext())
+  if not sound then
+    handle:logErr("guard: " .. tostring(reason))
+    reason, detail = "GUARD_FAILED", "The request could not be checked."
   end
-  local origin = headers:get("origin")
-  if origin and not context.origins[origin:lower()] then
-    local scheme = headers:get(":scheme") or "http"
-    if origin:lower() ~= scheme:lower() .. "://" .. authority:lower() then
-      return refuse(handle, "ORIGIN_NOT_ALLOWED",
-        "Pages of that origin may not call this mesh; add it to FNMESH_GATEWAY_ALLOWED_ORIGINS.")
-    end
+  -- For the span (see tracing.py).
+  handle:streamInfo():dynamicMetadata():set("fnmesh.gateway", "path", handle:headers():get(":path"):match("^[^?]*"))
+  if reason then
+    handle:streamInfo():dynamicMetadata():set("fnmesh.gateway", "reason", reason)
+    handle:respond({ [":status"] = "403" }, detail)
   end
 end

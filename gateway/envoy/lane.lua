@@ -44,6 +44,11 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
+  local authority = headers:get(":authority") or ""
+  if authority:find(",", 1, true) then
+    handle:respond({ [":status"] = "400" }, "")
+    return
+  end
   local method = headers:get(":method")
   local path = fits_unary(headers, method) and UNARY_PATH or STREAM_PATH
 
@@ -74,25 +79,64 @@ function envoy_on_request(handle)
     headers:replace("content-type", "application/octet-stream")
   end
 
+  local target = headers:get(":path")
+  local metadata = handle:streamInfo():dynamicMetadata()
+  -- The path is for the span (see tracing.py), the trace for errors.
+  metadata:set("fnmesh.gateway", "path", target:match("^[^?]*"))
+  metadata:set("fnmesh.gateway", "trace", headers:get("x-fn-trace") or "")
+  if method == "HEAD" then
+    metadata:set("fnmesh.gateway", "head", true)
+  end
   headers:add("x-fn-method", method)
-  headers:add("x-fn-path", headers:get(":path"))
-  headers:add("x-fn-host", headers:get(":authority") or "")
+  headers:add("x-fn-path", target)
+  headers:add("x-fn-host", authority)
   headers:add("x-fn-scheme", headers:get(":scheme") or "http")
   headers:replace(":method", "POST")
   headers:replace(":path", path)
 end
 
-function envoy_on_response(handle)
-  local headers = handle:headers()
-  headers:remove("grpc-status")
-  headers:remove("grpc-message")
-  headers:remove("grpc-encoding")
-  headers:remove("grpc-accept-encoding")
+local CODES = {
+  [1] = "CANCELLED", [2] = "UNKNOWN", [3] = "INVALID_ARGUMENT", [4] = "DEADLINE_EXCEEDED", [5] = "NOT_FOUND",
+  [6] = "ALREADY_EXISTS", [7] = "PERMISSION_DENIED", [8] = "RESOURCE_EXHAUSTED", [9] = "FAILED_PRECONDITION",
+  [10] = "ABORTED", [11] = "OUT_OF_RANGE", [12] = "UNIMPLEMENTED", [13] = "INTERNAL", [14] = "UNAVAILABLE",
+  [15] = "DATA_LOSS", [16] = "UNAUTHENTICATED",
+}
 
-  local status = headers:get("x-fn-status")
-  if not status then
+-- The JSON string that begins with the quote at `start`, quotes included.
+local function json_string_at(text, start)
+  local position = start + 1
+  while true do
+    local at = text:find('["\\]', position)
+    if not at then
+      return '""'
+    elseif text:byte(at) == 34 then
+      return text:sub(start, at)
+    end
+    position = at + 2
+  end
+end
+
+-- A call that failed as an RPC, before an answer began: invoke_svc renders its own errors in band, so this is
+-- the mesh's own trouble. The transcoder has made a google.rpc.Status of it (its code is a number; the replies
+-- of Envoy itself have a name there); it gets the shape of all errors.
+local function render_rpc_error(handle, headers, trace)
+  local body = handle:body(true)
+  local text = body:getBytes(0, body:length())
+  local code = CODES[tonumber(text:match('^{"code":(%d+)'))]
+  if not code then
     return
   end
+  local _, message_at = text:find('"message":"', 1, true)
+  local size = body:setBytes(string.format('{"detail":%s,"code":"%s","reason":"%s","trace_id":"%s"}',
+    message_at and json_string_at(text, message_at) or '""', code,
+    text:match('"reason":%s*"([A-Z0-9_]+)"') or "INVOKE_FAILED", trace))
+  headers:replace("content-length", tostring(size))
+  if code == "UNAVAILABLE" then
+    headers:replace("retry-after", "1")
+  end
+end
+
+local function restore(headers, status)
   headers:replace(":status", status)
   headers:remove("x-fn-status")
 
@@ -117,6 +161,30 @@ function envoy_on_response(handle)
         local value = pair:sub(equals + 1)
         headers:add(pair:sub(1, equals - 1), value:find("%", 1, true) and percent_decode(value) or value)
       end
+    end
+  end
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  local known = handle:streamInfo():dynamicMetadata():get("fnmesh.gateway") or {}
+  headers:remove("grpc-status")
+  headers:remove("grpc-message")
+  headers:remove("grpc-status-details-bin")
+  headers:remove("grpc-encoding")
+  headers:remove("grpc-accept-encoding")
+
+  local status = headers:get("x-fn-status")
+  if status then
+    restore(headers, status)
+  elseif not known.head then
+    render_rpc_error(handle, headers, known.trace or "")
+  end
+
+  -- Envoy sees a POST by now and would write the body: a client takes it for the next answer.
+  if known.head then
+    for chunk in handle:bodyChunks() do
+      chunk:setBytes("")
     end
   end
 end

@@ -25,6 +25,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     HttpConnectionManager,
     HttpConnectionManagerInternalAddressConfig,
     Rds,
+    RequestIdExtension,
 )
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     HttpConnectionManagerCodecType as CodecType,
@@ -36,6 +37,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     HttpConnectionManagerServerHeaderTransformation as ServerHeader,
 )
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation.v3 import HeaderMutation
+from envoy_data_plane.envoy.extensions.request_id.uuid.v3 import UuidRequestIdConfig
 from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
     CommonTlsContext,
     DownstreamTlsContext,
@@ -68,6 +70,12 @@ def _strip_internal_headers() -> TypedExtensionConfig:
     )
 
 
+def _request_ids_apart_from_traces() -> RequestIdExtension:
+    """Without it a request that has no id of its own would never be traced."""
+    config = UuidRequestIdConfig(pack_trace_reason=False, use_request_id_for_trace_sampling=False)
+    return RequestIdExtension(typed_config=Any.pack(config))
+
+
 def _connection_manager(spec: EnvoySpec) -> HttpConnectionManager:
     return HttpConnectionManager(
         codec_type=CodecType.AUTO,
@@ -84,10 +92,13 @@ def _connection_manager(spec: EnvoySpec) -> HttpConnectionManager:
         path_with_escaped_slashes_action=EscapedSlashes.KEEP_UNCHANGED,
         server_header_transformation=ServerHeader.PASS_THROUGH,
         use_remote_address=True,
+        # Envoy would write its own address for a client on this machine: the routes append the real one.
+        skip_xff_append=True,
         internal_address_config=HttpConnectionManagerInternalAddressConfig(unix_sockets=False),
         # A handler gets the request id of its caller, or none; traces have their own header.
         generate_request_id=False,
         preserve_external_request_id=True,
+        request_id_extension=_request_ids_apart_from_traces(),
         max_request_headers_kb=spec.max_request_headers_kb,
         request_headers_timeout=timedelta(seconds=15),
         stream_idle_timeout=timedelta(seconds=300),

@@ -15,7 +15,7 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     HeaderFilter,
     StatusCodeFilter,
 )
-from envoy_data_plane.envoy.config.core.v3 import RuntimeUInt32, SubstitutionFormatString
+from envoy_data_plane.envoy.config.core.v3 import DataSource, RuntimeUInt32, SubstitutionFormatString
 from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     LocalReplyConfig,
@@ -25,6 +25,7 @@ from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 from envoy_data_plane.google.protobuf import Struct
 
 from gateway.envoy.routes import set_header
+from gateway.envoy.spec import TRACE_HEADER
 
 
 @dataclass(frozen=True)
@@ -63,30 +64,28 @@ def _header(name: str, value: StringMatcher | None = None) -> AccessLogFilter:
 
 
 def _body(code: str, reason: str, detail: str) -> SubstitutionFormatString:
-    fields = {"detail": detail, "code": code, "reason": reason, "trace_id": "%TRACE_ID%"}
+    fields = {"detail": detail, "code": code, "reason": reason, "trace_id": f"%REQ({TRACE_HEADER})%"}
     return SubstitutionFormatString(json_format=Struct.from_dict(fields), content_type="application/json")
 
 
 def local_replies() -> LocalReplyConfig:
     """HTTP errors as `{"detail", "code", "reason", "trace_id"}`; gRPC ones stay a plain grpc-message."""
-    trace = set_header("x-trace-id", "%TRACE_ID%")
     mappers = [
         ResponseMapper(
             filter=_header("content-type", StringMatcher(prefix="application/grpc")),
-            body_format_override=SubstitutionFormatString(text_format="%LOCAL_REPLY_BODY%"),
-            headers_to_add=[trace],
+            body_format_override=SubstitutionFormatString(
+                text_format_source=DataSource(inline_string="%LOCAL_REPLY_BODY%"),
+            ),
         ),
         ResponseMapper(
             filter=AccessLogFilter(and_filter=AndFilter(filters=[_status(403), _header("upgrade")])),
             body_format_override=_body("PERMISSION_DENIED", "UPGRADE_REFUSED", "Connections cannot be upgraded here."),
-            headers_to_add=[trace],
         ),
         ResponseMapper(
             filter=_status(403),
             body_format_override=_body(
                 "PERMISSION_DENIED", "%DYNAMIC_METADATA(fnmesh.gateway:reason)%", "%LOCAL_REPLY_BODY%"
             ),
-            headers_to_add=[trace],
         ),
     ]
     for reply in _REPLIES:
@@ -95,7 +94,7 @@ def local_replies() -> LocalReplyConfig:
             ResponseMapper(
                 filter=_status(reply.status),
                 body_format_override=_body(reply.code, reply.reason, reply.detail),
-                headers_to_add=[trace, *retry],
+                headers_to_add=retry,
             )
         )
     return LocalReplyConfig(mappers=mappers, body_format=_body("UNKNOWN", "GATEWAY_ERROR", "%LOCAL_REPLY_BODY%"))

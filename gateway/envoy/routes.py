@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from envoy_data_plane.envoy.config.core.v3 import HeaderValue, HeaderValueOption
+from envoy_data_plane.envoy.config.core.v3 import DataSource, HeaderValue, HeaderValueOption
 from envoy_data_plane.envoy.config.core.v3 import HeaderValueOptionHeaderAppendAction as AppendAction
 from envoy_data_plane.envoy.config.route.v3 import (
+    DirectResponseAction,
     FilterConfig,
     RetryPolicy,
     RetryPolicyRetryHostPredicate,
@@ -31,8 +32,12 @@ from gateway.envoy.spec import (
     REST_PATHS,
     ROUTES,
     TOKEN_HEADER,
+    TRACE_HEADER,
     EnvoySpec,
 )
+
+# What Envoy says about its own work is no header of the client's.
+_ADDED_BY_ENVOY = ("x-envoy-original-path", "x-envoy-original-method", "x-envoy-internal", TRACE_HEADER)
 
 
 def set_header(name: str, value: str) -> HeaderValueOption:
@@ -59,6 +64,7 @@ def _retry_unsent() -> RetryPolicy:
 
 
 def _functions(spec: EnvoySpec) -> Route:
+    enabled = Any.pack(FilterConfig(config=Any()))
     return Route(
         name="functions",
         match=RouteMatch(prefix="/api/"),
@@ -70,8 +76,8 @@ def _functions(spec: EnvoySpec) -> Route:
         ),
         request_headers_to_add=[set_header(TOKEN_HEADER, spec.service_token)],
         typed_per_filter_config={
-            LANE_FILTER: Any.pack(FilterConfig()),
-            TRANSCODER_FILTER: Any.pack(FilterConfig()),
+            LANE_FILTER: enabled,
+            TRANSCODER_FILTER: enabled,
         },
     )
 
@@ -106,8 +112,25 @@ def route_configuration(spec: EnvoySpec) -> RouteConfiguration:
         routes.append(_control(service, match, cluster, spec))
     for path in REST_PATHS:
         routes.append(_control(f"rest {path}", RouteMatch(path=path), REST_CLUSTER, spec))
+    nothing = "There is nothing at this path."
+    routes.append(
+        Route(
+            name="nothing",
+            match=RouteMatch(prefix="/"),
+            direct_response=DirectResponseAction(status=404, body=DataSource(inline_string=nothing)),
+        )
+    )
     return RouteConfiguration(
         name=ROUTES,
+        # The route's own token is added after this; what a client sent under its name went long before.
+        request_headers_to_remove=list(_ADDED_BY_ENVOY),
+        request_headers_to_add=[
+            HeaderValueOption(
+                header=HeaderValue(
+                    key="x-forwarded-for", value="%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
+                ),
+                append_action=AppendAction.APPEND_IF_EXISTS_OR_ADD,
+            )
+        ],
         virtual_hosts=[VirtualHost(name="all", domains=["*"], routes=routes)],
-        response_headers_to_add=[set_header("x-trace-id", "%TRACE_ID%")],
     )

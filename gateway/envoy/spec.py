@@ -27,6 +27,7 @@ PUBLIC_SERVICES: Mapping[str, str] = {
 }
 REST_PATHS = ("/", "/health", "/docs", "/redoc", "/openapi.json")
 HTTP_SERVICE = "fnmesh.internal.invoke.v1.HttpService"
+TRACE_HEADER = "x-fn-trace"
 TOKEN_HEADER = "x-fnmesh-service-token"
 
 

@@ -26,6 +26,7 @@ async def serving(app: Any, address: str) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="warning",
         access_log=False,
         lifespan="off",
         server_header=False,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +20,6 @@ import httpx
 from fnmesh.internal.invoke.v1 import http_service_pb2_grpc
 from gateway.app import app
 from gateway.envoy import admin
-from gateway.envoy.bootstrap import write_bootstrap
 from gateway.envoy.command import envoy_command
 from gateway.settings import GatewaySettings
 from google.api.httpbody_pb2 import HttpBody
@@ -206,11 +207,21 @@ def gateway_settings(run_dir: Path, **fields: Any) -> GatewaySettings:
     return GatewaySettings(**values)
 
 
+def environment_of(settings: GatewaySettings) -> dict[str, str]:
+    """The settings as a process of the gateway reads them."""
+    fields = settings.model_dump(mode="json", exclude_unset=True)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("FNMESH_", "OTEL_"))}
+    return environ | {f"FNMESH_{name.upper()}": str(value) for name, value in fields.items()}
+
+
 @asynccontextmanager
 async def running_envoy(settings: GatewaySettings) -> AsyncIterator[asyncio.subprocess.Process]:
     """Envoy for a gateway; killed at the end if it has not ended itself."""
     path = settings.run_dir / "bootstrap.pb"
-    write_bootstrap(settings.envoy_spec({}), path)
+    maker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "bootstrap", "--out", path, env=environment_of(settings)
+    )
+    assert await maker.wait() == 0
     log = settings.run_dir / "envoy.log"
     with log.open("wb") as output:
         envoy = await asyncio.create_subprocess_exec(*envoy_command(path), stdout=output, stderr=output)

@@ -84,20 +84,20 @@ class AsyncMesh:
     # -- deploying ---------------------------------------------------------------------------------------
 
     async def deploy(
-        self, path: str | Path, settings: FunctionSettings | None = None, **more: Any
+        self, source: str | Path, settings: FunctionSettings | None = None, /, **more: Any
     ) -> AsyncDeploy:
         """Makes or changes the function, uploads the source and starts its build.
 
         Settings come from `more` (see FunctionSettings), else from `settings`, else from the source's
         fnmesh.toml. Returns once the build is accepted. Raises SourceError before anything was sent.
         """
-        source = pack(path)
+        packed = pack(source)
         wanted = FunctionSettings(**more).over(settings or FunctionSettings())
-        if source.settings_toml is not None:
-            wanted = wanted.over(parse_settings_toml(source.settings_toml))
-        function = await self._create_or_update(wanted, as_function_name(source.suggested_name))
+        if packed.settings_toml is not None:
+            wanted = wanted.over(parse_settings_toml(packed.settings_toml))
+        function = await self._create_or_update(wanted, as_function_name(packed.suggested_name))
         uploaded = await self._connection.call(
-            self._builds.UploadSource, _parts(source.filename, source.content), timeout_s=_UPLOAD_TIMEOUT_S
+            self._builds.UploadSource, _parts(packed.filename, packed.content), timeout_s=_UPLOAD_TIMEOUT_S
         )
         build = await self._connection.call(
             self._builds.CreateBuild,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import grpc
 from fnmesh.client.connection import Connection
 from fnmesh.client.errors import NotFound
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 

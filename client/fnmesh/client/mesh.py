@@ -100,9 +100,9 @@ class Mesh:
         self._loop.run(self._mesh.close())
         self._loop.close()
 
-    def deploy(self, path: str | Path, settings: FunctionSettings | None = None, **more: Any) -> Deploy:
+    def deploy(self, source: str | Path, settings: FunctionSettings | None = None, /, **more: Any) -> Deploy:
         """See AsyncMesh.deploy."""
-        return Deploy(self._loop.run(self._mesh.deploy(path, settings, **more)), self._loop)
+        return Deploy(self._loop.run(self._mesh.deploy(source, settings, **more)), self._loop)
 
     def wait_ready(self, function: function_pb2.Function) -> deployment_pb2.Deployment:
         """See AsyncMesh.wait_ready."""

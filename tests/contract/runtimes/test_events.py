@@ -45,7 +45,11 @@ def test_an_http_request_becomes_the_payload_2_event(start: Start) -> None:
         "sourceIp": "203.0.113.9",
         "userAgent": "tester/1",
     }
-    assert (context["accountId"], context["domainName"], context["apiId"]) == ("anonymous", "fn.example.com", "fn")
+    assert (context["accountId"], context["domainName"], context["apiId"]) == (
+        "anonymous",
+        "fn.example.com",
+        "fn",
+    )
     assert context["requestId"] == "req-1"
     assert before - 1 <= context["timeEpoch"] / 1000 <= time.time() + 1
     assert re.fullmatch(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000", context["time"])
@@ -64,7 +68,8 @@ def test_repeated_headers_are_joined_and_internal_ones_are_hidden(start: Start) 
     raw = server.raw()
     # when
     raw.sendall(
-        b"GET /api/f HTTP/1.1\r\nHost: a\r\nX-Many: 1\r\nx-many: 2\r\nX-Fn-Timeout-Ms: 5000\r\nx-fn-other: 1\r\n"
+        b"GET /api/f HTTP/1.1\r\nHost: a\r\nX-Many: 1\r\nx-many: 2\r\nX-Fn-Timeout-Ms: 5000\r\n"
+        b"x-fn-other: 1\r\n"
         b"traceparent: " + TRACEPARENT.encode() + b"\r\nConnection: close\r\n\r\n"
     )
     answer = b"".join(iter(lambda: raw.recv(65536), b""))
@@ -138,6 +143,8 @@ def test_the_context_tells_who_is_called_and_how_long_it_may_take(start: Start) 
     assert re.fullmatch(r"[0-9a-f-]{36}", hurried["request"])
 
 
-@pytest.mark.parametrize("traceparent", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", "00-XYZ-1-01"])
+@pytest.mark.parametrize(
+    "traceparent", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", "00-XYZ-1-01"]
+)
 def test_a_bad_traceparent_is_no_trace(start: Start, traceparent: str) -> None:
     assert start("context_of").invoke({}, traceparent=traceparent).json["trace"] == ""

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Running, Start, eventually
+from runtimes.catalog import Runtime
+
+from .conftest import Answer, Running, Start, UnixConnection, eventually
 
 
-def _waiting(server: Running, **headers: str) -> tuple[dict[str, str], object]:
+def _waiting(server: Running, **headers: str) -> tuple[dict[str, str], UnixConnection]:
     """A call that has reached the handler and waits for the file `gate`."""
     number = len(list(server.home.glob("started*")))
     names = {name: str(server.file(f"{name}{number}")) for name in ("started", "gate", "cancelled")}
@@ -28,7 +30,7 @@ def test_calls_beyond_the_concurrency_are_refused_unstarted(start: Start, handle
     # when
     refused = server.invoke({"started": str(server.file("never")), "gate": "/", "cancelled": "/"})
     Path(first["gate"]).touch()
-    answer = server.answer(connection)  # type: ignore[arg-type]
+    answer = server.answer(connection)
     # then
     assert (refused.status, refused.header("x-fn-not-started")) == (503, "1")
     assert not server.file("never").exists()
@@ -36,7 +38,7 @@ def test_calls_beyond_the_concurrency_are_refused_unstarted(start: Start, handle
     # and a slot is free again
     third, connection = _waiting(server)
     Path(third["gate"]).touch()
-    assert server.answer(connection).json == "done"  # type: ignore[arg-type]
+    assert server.answer(connection).json == "done"
     assert server.call(path="/.fnmesh/ready").status == 200
     Path(second["gate"]).touch()
 
@@ -54,14 +56,14 @@ def test_at_its_deadline_a_handler_that_can_be_stopped_is(start: Start, from_hea
     headers = {"X_Fn_Timeout_Ms": "150" if from_header else "60000"}
     names, connection = _waiting(server, **headers)
     # when
-    answer = server.answer(connection)  # type: ignore[arg-type]
+    answer = server.answer(connection)
     # then
     assert (answer.status, answer.json["errorType"]) == (504, "Timeout")
     assert answer.header("x-fn-timeout") == "cancelled"
     assert Path(names["cancelled"]).exists()
     again, connection = _waiting(server)
     Path(again["gate"]).touch()
-    assert server.answer(connection).json == "done"  # type: ignore[arg-type]
+    assert server.answer(connection).json == "done"
 
 
 def test_a_handler_that_cannot_be_stopped_keeps_its_slot_until_it_ends(start: Start) -> None:
@@ -69,7 +71,7 @@ def test_a_handler_that_cannot_be_stopped_keeps_its_slot_until_it_ends(start: St
     server = start("waits_sync", concurrency=1)
     names, connection = _waiting(server, X_Fn_Timeout_Ms="100")
     # when
-    answer = server.answer(connection)  # type: ignore[arg-type]
+    answer = server.answer(connection)
     # then
     assert (answer.status, answer.header("x-fn-timeout")) == (504, "stuck")
     refused = server.invoke({})
@@ -82,7 +84,7 @@ def test_a_handler_that_cannot_be_stopped_keeps_its_slot_until_it_ends(start: St
 def test_a_client_that_leaves_cancels_its_call(start: Start) -> None:
     server = start("waits", concurrency=1)
     names, connection = _waiting(server)
-    connection.close()  # type: ignore[attr-defined]
+    connection.close()
     eventually(lambda: Path(names["cancelled"]).exists())
     eventually(lambda: server.call(path="/.fnmesh/ready").status == 200)
 
@@ -100,7 +102,7 @@ def test_sigterm_lets_running_calls_finish_and_refuses_new_ones(start: Start) ->
     idle.request("GET", "/api/f")
     refused = server.answer(idle)
     Path(names["gate"]).touch()
-    answer = server.answer(connection)  # type: ignore[arg-type]
+    answer = server.answer(connection)
     # then
     assert (refused.status, refused.header("x-fn-not-started")) == (503, "1")
     assert refused.header("connection") == "close"
@@ -130,17 +132,15 @@ def test_a_call_that_does_not_finish_holds_the_shutdown_for_the_drain_time_only(
     assert server.stop() == 1
 
 
-def test_a_module_that_cannot_be_imported_says_why_and_ends(start: Start, tmp_path: Path) -> None:
+def test_a_module_that_cannot_be_imported_says_why_and_ends(
+    start: Start, runtime: Runtime, tmp_path: Path
+) -> None:
     # given
     (tmp_path / "bad.py").write_text("import no_such_module_here\n")
     (tmp_path / "bad.js").write_text("require('no-such-module-here');\n")
     # when
-    server = start(
-        app=tmp_path,
-        file=_named(start, "bad"),
-        ready=False,
-        extra=("--failure-linger-ms", "1000"),
-    )
+    file = "bad.py" if runtime == "python" else "bad.js"
+    server = start(app=tmp_path, file=file, ready=False, extra=("--failure-linger-ms", "1000"))
     answer = eventually(lambda: _probe(server))
     # then
     assert answer.status == 500
@@ -158,16 +158,7 @@ def test_a_module_without_a_handler_says_so(start: Start) -> None:
     assert server.stop() == 1
 
 
-def _named(start: Start, stem: str) -> str:
-    return f"{stem}.py" if "python" in str(_runtime(start)) else f"{stem}.js"
-
-
-def _runtime(start: Start) -> str:
-    closure = dict(zip(start.__code__.co_freevars, start.__closure__ or (), strict=True))
-    return str(closure["runtime"].cell_contents)
-
-
-def _probe(server: Running) -> object:
+def _probe(server: Running) -> Answer | None:
     try:
         return server.call(path="/.fnmesh/ready")
     except (ConnectionRefusedError, FileNotFoundError):

@@ -1,0 +1,149 @@
+"""One build from source to artifact: what is there already is not made again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from build_svc import archive_check, sandbox
+from build_svc.archive_check import ArchiveLimits, SourceInvalid
+from build_svc.domain import BUILDER_VERSION, Artifact, Build, BuildFailed, Runtime, Source, Stage, Target, artifact_digest
+from build_svc.libraries import LibrariesInvalid
+from build_svc.ports import Builder, Job, Journal
+from build_svc.shelf import Shelf
+from build_svc.sources import Sources
+from build_svc.tree import TreeInvalid
+from runtimes import catalog
+
+
+class Pipeline:
+    """Turns claimed builds into artifacts. `workshop` is a directory that any user may pass through."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        sources: Sources,
+        builders: Mapping[Target, Builder],
+        *,
+        workshop: Path,
+        limits: ArchiveLimits,
+        uid_base: int,
+    ) -> None:
+        self._shelf = shelf
+        self._sources = sources
+        self._builders = builders
+        self._workshop = workshop
+        self._limits = limits
+        self._uid_base = uid_base
+
+    async def run(self, build: Build, owner: str, journal: Journal) -> tuple[Artifact, bool]:
+        """The build's artifact, and whether it was there already. Raises BuildFailed with a sentence for its author."""
+        try:
+            return await self._run(build, owner, journal)
+        except (SourceInvalid, LibrariesInvalid, TreeInvalid) as error:
+            raise BuildFailed(str(error)) from error
+
+    async def _run(self, build: Build, owner: str, journal: Journal) -> tuple[Artifact, bool]:
+        source = await self._shelf.use_source(build.source_digest)
+        if source is None:
+            raise BuildFailed("The source is not stored any more; upload it again.")
+        builder = self._builder(build)
+        async with journal.stage(Stage.UNPACK):
+            runtime = _runtime(build, source)
+            key = artifact_digest(
+                {
+                    "source": source.digest,
+                    "runtime": runtime,
+                    "target": build.target,
+                    "handler": build.handler,
+                    "server": catalog.runtime_version(runtime.value),
+                    "builder": BUILDER_VERSION,
+                }
+                | {f"environment {k}": v for k, v in (await builder.environment(runtime, journal)).items()}
+            )
+            found = await self._shelf.pin(build.uid, owner, key)
+            if found is not None and await builder.is_there(found.reference):
+                return found, True
+            if found is not None:
+                await self._shelf.lost(found)
+        async with self._scratch(build) as (scratch, uid):
+            app = scratch / "app"
+            async with journal.stage(Stage.UNPACK):
+                await self._unpack(source, app)
+            job = Job(build, runtime, _entry_file(source, runtime, app), key, app, scratch, uid)
+            return await self._shelf.keep_artifact(await builder.make(job, journal)), False
+
+    def _builder(self, build: Build) -> Builder:
+        try:
+            return self._builders[Target(build.target)]
+        except (ValueError, KeyError):
+            raise BuildFailed(f"This mesh cannot build for the target '{build.target}'.") from None
+
+    async def _unpack(self, source: Source, app: Path) -> None:
+        app.mkdir(mode=0o755)
+        with tempfile.TemporaryFile(dir=self._workshop) as spooled:
+            file = cast(BinaryIO, spooled)
+            async for chunk in self._sources.read(source):
+                await asyncio.to_thread(file.write, chunk)
+            file.seek(0)
+            if source.is_zip:
+                await asyncio.to_thread(archive_check.unpack, file, app, self._limits)
+            else:
+                await asyncio.to_thread(_copy_to, file, app / source.filename)
+
+    @asynccontextmanager
+    async def _scratch(self, build: Build) -> AsyncIterator[tuple[Path, int | None]]:
+        """A directory of the build's own: ours to change, and its user's to pass through, nobody else's."""
+        uid = sandbox.build_uid(self._uid_base, build.uid)
+        path = self._workshop / "scratch" / build.uid
+        if uid is not None:
+            await sandbox.end_all_of(uid)  # what a builder that was killed has left behind
+        await asyncio.to_thread(_remove, path)
+        path.mkdir(parents=True, mode=0o700)
+        if uid is not None:
+            os.chown(path, -1, uid)
+            path.chmod(0o750)
+        try:
+            yield path, uid
+        finally:
+            await asyncio.shield(asyncio.to_thread(_remove, path))
+
+
+def _runtime(build: Build, source: Source) -> Runtime:
+    """What the function is said to be; what the source looks like where nothing is said."""
+    if build.runtime in set(Runtime):
+        return Runtime(build.runtime)
+    if build.runtime:
+        raise BuildFailed(f"This mesh cannot build for the runtime '{build.runtime}'.")
+    if source.runtime is None:
+        raise BuildFailed("The source has no handler: put handler.py or index.js at its root.")
+    return source.runtime
+
+
+def _entry_file(source: Source, runtime: Runtime, app: Path) -> str:
+    if source.runtime is runtime:
+        return source.entry_file
+    mine = [path.name for path in app.iterdir() if catalog.runtime_of(path.name) == runtime]
+    try:
+        return catalog.find_entrypoint(mine).file
+    except catalog.NoHandlerFound:
+        raise BuildFailed(
+            f"The function's runtime is {runtime.value}, but the source has {source.entry_file} only;"
+            " upload a source for it, or change the function's runtime."
+        ) from None
+
+
+def _copy_to(file: BinaryIO, target: Path) -> None:
+    with target.open("xb") as out:
+        shutil.copyfileobj(file, out)
+    target.chmod(0o644)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

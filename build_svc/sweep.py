@@ -1,0 +1,123 @@
+"""What may be deleted, and deleting it: mark by what the registry says is alive, then sweep.
+
+See `shelf` for why a sweep cannot take away what a build is about to reuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from build_svc.docker_images import BuiltImages
+from build_svc.domain import ArtifactKind
+from build_svc.hints import Hints
+from build_svc.ports import Builder, Registry
+from build_svc.shelf import SOURCE_BLOB, Kept, KeptSource, Shelf
+from build_svc.store import BuildStore
+from build_svc.tree_cache import TreeCache
+from mesh.blobs import BlobStore
+from mesh.clock import Clock
+from mesh.errors import MeshError
+from mesh.logs import get_logger
+
+log = get_logger(__name__)
+
+
+def dead_artifacts(kept: Iterable[Kept], live: Collection[str], *, now: datetime, grace: timedelta) -> list[str]:
+    """Artifacts that no revision refers to: at once where one did, after the grace where none ever did."""
+    return [
+        one.artifact.digest
+        for one in kept
+        if one.artifact.digest not in live and (one.referenced or one.used_time <= now - grace)
+    ]
+
+
+def dead_sources(kept: Iterable[KeptSource], live: Collection[str], *, now: datetime, grace: timedelta) -> list[str]:
+    """Sources of which no living artifact was made. Those of deleted functions go at once, others after the grace."""
+    return [
+        one.digest
+        for one in kept
+        if not one.open
+        and not any(digest in live for digest in one.artifacts)
+        and (one.artifacts - {None} or one.used_time <= now - grace)
+    ]
+
+
+@dataclass(frozen=True)
+class Ages:
+    """How long what nobody refers to is kept: what never was referred to, and libraries for the next build."""
+
+    grace: timedelta
+    cache_unused: timedelta
+
+
+class Sweeper:
+    """`step` for a loop; `watch_deletions` for another one."""
+
+    def __init__(
+        self,
+        store: BuildStore,
+        shelf: Shelf,
+        registry: Registry,
+        builders: Mapping[ArtifactKind, Builder],
+        blobs: BlobStore,
+        cache: TreeCache,
+        images: BuiltImages,
+        hints: Hints,
+        clock: Clock,
+        ages: Ages,
+    ) -> None:
+        self._store = store
+        self._shelf = shelf
+        self._registry = registry
+        self._builders = builders
+        self._blobs = blobs
+        self._cache = cache
+        self._images = images
+        self._hints = hints
+        self._clock = clock
+        self._ages = ages
+
+    async def step(self) -> None:
+        """One sweep. It may end at any point: the next one goes on."""
+        version = await self._shelf.version()  # before the registry is asked
+        live = await self._registry.live_artifacts()
+        now = self._clock.now()
+        artifacts = dead_artifacts(await self._shelf.artifacts(), live, now=now, grace=self._ages.grace)
+        given_up = await self._shelf.give_up(artifacts, not_used_after=version)
+        sources = dead_sources(await self._shelf.sources(), live, now=now, grace=self._ages.grace)
+        given_up += await self._shelf.give_up_sources(sources, not_used_after=version)
+        unused_since = now - self._ages.cache_unused
+        given_up += await self._shelf.give_up_cached_images(unused_since=unused_since)
+        for image in await self._images.strays(older_than=now - self._ages.grace, known=await self._shelf.known_images()):
+            await self._shelf.discard(ArtifactKind.IMAGE.value, image)
+        self._cache.prune(unused_s=self._ages.cache_unused.total_seconds())
+        emptied = await self._empty()
+        if given_up or emptied:
+            log.info("swept", given_up=given_up, deleted=emptied)
+
+    async def watch_deletions(self) -> None:
+        """Sweep soon after a function was deleted, and cancel its builds. Raises when the stream ends."""
+        async for function_uid in self._registry.deleted_functions():
+            for uid in await self._store.open_of_function(function_uid):
+                await self._store.request_cancel(uid)
+                self._hints.cancel(uid)
+                self._hints.changed(uid)
+            self._hints.reports.set()
+            self._hints.sweep.set()
+
+    async def _empty(self) -> int:
+        count = 0
+        for one in await self._shelf.trash():
+            try:
+                if one.kind == SOURCE_BLOB:
+                    await self._blobs.delete(one.reference)
+                elif not await self._builders[ArtifactKind(one.kind)].delete(one.reference):
+                    continue  # in use still; next time
+            except MeshError as error:
+                log.warning("sweep_delete_failed", kind=one.kind, reference=one.reference, reason=error.reason)
+                continue
+            await self._shelf.emptied(one)
+            count += 1
+        return count

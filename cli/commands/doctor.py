@@ -1,0 +1,70 @@
+"""`fnmesh doctor`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from cli.errors import CommandError
+from cli.options import DataDir, Json, Server
+from cli.output import print_json, print_table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `state` is ok, no (something optional is not there) or failed."""
+
+    what: str
+    state: str
+    detail: str
+
+
+def doctor(server: Server = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Look at the mesh and at this machine, and say what is missing; exit 1 where something failed.
+
+    **Example**: `fnmesh doctor`
+    """
+    from cli.machine import look_at_machine
+
+    findings = [*look_at_machine(data_dir, os.environ), *_look_at_mesh(server)]
+    if as_json:
+        print_json({"findings": [asdict(one) for one in findings]})
+    else:
+        print_table(("CHECK", "STATE", ""), ((one.what, one.state, one.detail) for one in findings))
+    failed = [one.what for one in findings if one.state == "failed"]
+    if failed:
+        raise CommandError(f"Look after {', '.join(failed)}.")
+
+
+_SERVICES = {
+    "registry": "fnmesh.registry.v1.RegistryService",
+    "build": "fnmesh.build.v1.BuildService",
+    "deploy": "fnmesh.deploy.v1.DeployService",
+    "invoke": "fnmesh.invoke.v1.InvokeService",
+    "gateway": "fnmesh.trace.v1.TraceService",
+}
+
+
+def _look_at_mesh(server: str | None) -> Iterator[Finding]:
+    from fnmesh.client import FnmeshError, Mesh, Unreachable
+    from fnmesh.registry.v1 import function_pb2
+
+    from cli.calling import explain
+
+    try:
+        with Mesh(server, timeout_s=5.0) as mesh:
+            for name, service in _SERVICES.items():
+                well = mesh.health(service)
+                yield Finding(
+                    f"mesh: {name}", "ok" if well else "failed", "serves" if well else "does not serve"
+                )
+            targets = mesh.targets()
+            for one in targets.targets:
+                word = function_pb2.Target.Name(one.target).removeprefix("TARGET_").lower()
+                default = ", the default" if one.target == targets.default_target else ""
+                yield Finding(f"target: {word}", "ok" if one.available else "no", one.message + default)
+    except Unreachable as error:
+        yield Finding("mesh", "failed", explain(error))
+    except FnmeshError as error:
+        yield Finding("mesh: calls", "failed", explain(error))

@@ -1,0 +1,123 @@
+"""EndpointService: where instances are, for those who send requests to them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from deploy_svc.convert import to_endpoint
+from deploy_svc.domain import Instance, InstanceState
+from deploy_svc.store import Store
+from deploy_svc.wakes import Wakes
+from deploy_svc.watchers import Watchers
+from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as pb
+from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as pb_grpc
+from mesh.errors import InvalidArgument, NotFound, Unavailable
+from mesh.logs import get_logger
+
+log = get_logger(__name__)
+_RECHECK_S = 5.0
+_SERVING = (InstanceState.READY, InstanceState.DRAINING)
+
+
+class EndpointServicer(pb_grpc.EndpointServiceServicer):
+    """Tells watchers of endpoints, and the reconciler of what watchers have let go."""
+
+    def __init__(
+        self,
+        store: Store,
+        watchers: Watchers,
+        changes: Wakes,
+        requeue: Callable[[str], None],
+        *,
+        stream_age_s: float = 3600.0,
+    ) -> None:
+        self._store, self._watchers, self._changes = store, watchers, changes
+        self._requeue = requeue
+        self._stream_age_s = stream_age_s
+
+    async def WatchEndpoints(  # noqa: N802 -- the name of the RPC
+        self, request_iterator: AsyncIterator[pb.WatchEndpointsRequest], context: Any
+    ) -> None:
+        """The watcher's hello, all endpoints, the bookmark, then changes; meanwhile its acknowledgements."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or not first.hello.watcher:
+            raise InvalidArgument("HELLO_MISSING", "The first message must say who watches.")
+        watcher = first.hello.watcher
+        self._watchers.joined(watcher)
+        log.info("watcher_joined", watcher=watcher)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(self._send(context))
+                await self._receive(watcher, request_iterator)
+                sending.cancel()
+        except* Unavailable as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._watchers.left(watcher)
+            log.info("watcher_left", watcher=watcher)
+            await self._look_at_draining()
+
+    async def RetireInstance(  # noqa: N802
+        self, request: pb.RetireInstanceRequest, context: Any
+    ) -> pb.RetireInstanceResponse:
+        """Have an instance replaced, drained and stopped."""
+        instance = await self._store.instance(request.instance)
+        if instance is None:
+            raise NotFound("INSTANCE_NOT_FOUND", f"There is no instance '{request.instance}'.")
+        if instance.state is InstanceState.READY and not instance.retired:
+            reason = request.reason or "It was retired."
+            log.warning("instance_retired", instance=instance.uid, why=reason)
+            await self._store.change_instance(instance.uid, retired=reason)
+            self._requeue(instance.function_uid)
+        return pb.RetireInstanceResponse()
+
+    async def _receive(self, watcher: str, messages: AsyncIterator[pb.WatchEndpointsRequest]) -> None:
+        async for message in messages:
+            if message.WhichOneof("message") != "ack":
+                continue
+            released = list(message.ack.released_instances)
+            self._watchers.acknowledged(watcher, message.ack.applied_version, released)
+            for uid in released:
+                instance = await self._store.instance(uid)
+                if instance is not None:
+                    self._requeue(instance.function_uid)
+
+    async def _send(self, context: Any) -> None:
+        spread = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads reconnects, guards nothing
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._stream_age_s * spread
+        with self._changes.listening() as wake:
+            found, version = await self._store.changed_since(0)
+            for instance in found:
+                if instance.state in _SERVING:
+                    await context.write(pb.WatchEndpointsResponse(endpoint=to_endpoint(instance)))
+            await context.write(pb.WatchEndpointsResponse(synced=pb.EndpointsSynced(version=version)))
+            while loop.time() < ends:
+                try:
+                    async with asyncio.timeout(_RECHECK_S):
+                        await wake.wait()
+                except TimeoutError:
+                    pass
+                wake.clear()
+                found, version = await self._store.changed_since(version)
+                for instance in found:
+                    message = _change(instance)
+                    if message is not None:
+                        await context.write(message)
+        raise Unavailable("STREAM_AGED", "The stream has reached its age; call again.", retry_after_s=0)
+
+    async def _look_at_draining(self) -> None:
+        for instance in await self._store.live_instances():
+            if instance.state is InstanceState.DRAINING:
+                self._requeue(instance.function_uid)
+
+
+def _change(instance: Instance) -> pb.WatchEndpointsResponse | None:
+    if instance.state in _SERVING:
+        return pb.WatchEndpointsResponse(endpoint=to_endpoint(instance))
+    if instance.live:
+        return None
+    return pb.WatchEndpointsResponse(removed=pb.Removed(instance=instance.uid, version=instance.version))

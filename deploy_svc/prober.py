@@ -1,0 +1,71 @@
+"""Asks an instance whether it is ready: one HTTP request on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httptools
+
+from deploy_svc.ports import Readiness
+
+_REQUEST = b"GET /.fnmesh/ready HTTP/1.1\r\nhost: instance\r\nconnection: close\r\n\r\n"
+_MAX_BODY_BYTES = 64 * 1024
+
+
+class HttpProber:
+    """Probes `unix:/path` and `host:port`."""
+
+    async def ready(self, address: str, timeout_s: float) -> Readiness:
+        """200 is ready; 500 with an error in JSON is failed for good; anything else is not yet."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                status, body = await _get(address)
+        except (OSError, TimeoutError, httptools.HttpParserError, EOFError):
+            return Readiness()
+        if status == 200:
+            return Readiness(ready=True)
+        return Readiness(failed=True, message=_reason(body)) if status == 500 else Readiness()
+
+
+async def _get(address: str) -> tuple[int, bytes]:
+    if address.startswith("unix:"):
+        reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+    else:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        writer.write(_REQUEST)
+        answer = _Answer()
+        parser = httptools.HttpResponseParser(answer)
+        while not answer.complete:
+            block = await reader.read(65536)
+            if not block:
+                raise EOFError
+            parser.feed_data(block)
+            if len(answer.body) > _MAX_BODY_BYTES:
+                break
+        return parser.get_status_code(), bytes(answer.body)
+    finally:
+        writer.close()
+
+
+class _Answer:
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.complete = False
+
+    def on_body(self, block: bytes) -> None:
+        self.body += block
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def _reason(body: bytes) -> str:
+    try:
+        fields: Any = json.loads(body)
+        return f"{fields['errorType']}: {fields['errorMessage']}"
+    except (ValueError, TypeError, KeyError):
+        return "it answered the readiness probe with an error"

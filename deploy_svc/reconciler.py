@@ -1,0 +1,147 @@
+"""Brings each function to where the registry wants it: reads, decides (`rollout`), and sets things going."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+from deploy_svc.domain import Failures, Function, Instance, InstanceState, Policy, drain_deadline
+from deploy_svc.ending import Ending
+from deploy_svc.rollout import Decision, Situation, decide
+from deploy_svc.starting import Starting
+from deploy_svc.store import Store
+from deploy_svc.wakes import Wakes, WorkQueue
+from deploy_svc.watchers import Watchers
+from mesh.clock import Clock
+from mesh.ids import new_id
+from mesh.logs import get_logger
+from mesh.loops import Backoff
+
+log = get_logger(__name__)
+_WORKERS = 4
+_BACKOFF = Backoff(first_s=0.2, limit_s=10.0)
+
+
+class Reconciler:
+    """Works through a queue of function uids."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: WorkQueue,
+        starting: Starting,
+        ending: Ending,
+        watchers: Watchers,
+        wakes: Wakes,
+        reports: Wakes,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self._store, self._queue = store, queue
+        self._starting, self._ending = starting, ending
+        self._watchers, self._wakes, self._reports = watchers, wakes, reports
+        self._clock, self._policy = clock, policy
+        self._failures: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled; begins with every function there is."""
+        for uid in await self._store.function_uids():
+            self._queue.add(uid)
+        async with asyncio.TaskGroup() as tasks:
+            self._starting.attach(tasks)
+            self._ending.attach(tasks)
+            for instance in await self._store.uncleaned():
+                self._ending.begin(instance, instance.state, instance.message)
+            for _ in range(_WORKERS):
+                tasks.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            uid = await self._queue.take()
+            try:
+                await self.reconcile(uid)
+                self._failures.pop(uid, None)
+            except Exception as error:
+                self._failures[uid] = self._failures.get(uid, 0) + 1
+                log.exception("reconcile_failed", error, function=uid)
+                self._queue.add_later(uid, _BACKOFF.delay_s(self._failures[uid]))
+            finally:
+                self._queue.done(uid)
+
+    async def reconcile(self, uid: str) -> None:
+        """Look at one function once."""
+        found = await self._store.situation(uid)
+        if found is None:
+            return
+        function, slot, instances, failures = found
+        now = self._clock.now()
+        decision = self._decide(function, instances, failures, now)
+        await self._end(instances, decision)
+        await self._drain(instances, decision, now)
+        for revision in decision.start:
+            instance = await self._store.add_instance(_new_instance(function, revision, now))
+            self._starting.begin(instance, slot, function.wanted_instances)
+        for instance in instances:
+            if instance.state is InstanceState.STARTING and instance.uid not in decision.kill:
+                self._starting.begin(instance, slot, function.wanted_instances)
+        await self._settle(function, decision, now)
+        self._look_again(function, instances, decision, now)
+
+    def _decide(
+        self, function: Function, instances: Sequence[Instance], failures: dict[int, Failures], now: datetime
+    ) -> Decision:
+        draining = (i.uid for i in instances if i.state is InstanceState.DRAINING)
+        released = frozenset(uid for uid in draining if self._watchers.have_released(uid))
+        return decide(Situation(function, instances, released, failures), now, self._policy)
+
+    async def _end(self, instances: Sequence[Instance], decision: Decision) -> None:
+        for instance in instances:
+            if instance.uid in decision.kill:
+                await self._starting.cancel(instance.uid)
+                self._ending.begin(instance, InstanceState.STOPPED, instance.retired)
+
+    async def _drain(self, instances: Sequence[Instance], decision: Decision, now: datetime) -> None:
+        for instance in instances:
+            if instance.uid in decision.drain:
+                deadline = drain_deadline(instance.timeout_ms, now, self._policy)
+                fields = {"draining_at": now, "drain_deadline": deadline}
+                await self._store.change_instance(instance.uid, InstanceState.DRAINING, **fields)
+                self._wakes.notify()
+                self._queue.add(instance.function_uid)
+
+    async def _settle(self, function: Function, decision: Decision, now: datetime) -> None:
+        ready = function.revision if decision.all_ready else 0
+        told = await self._store.settle(
+            function,
+            decision.state,
+            decision.message,
+            ready_revision=ready,
+            forgive=decision.forgive,
+            now=now,
+        )
+        if told:
+            log.info("deployment_changed", function=function.uid, state=decision.state, why=decision.message)
+            self._wakes.notify()
+        if told or decision.forget:
+            self._reports.notify()
+
+    def _look_again(
+        self, function: Function, instances: Sequence[Instance], decision: Decision, now: datetime
+    ) -> None:
+        if decision.look_again_at is not None:
+            self._queue.add_later(function.uid, (decision.look_again_at - now).total_seconds() + 0.001)
+        wait_s = self._watchers.wait_s()
+        if wait_s is not None and any(i.state is InstanceState.DRAINING for i in instances):
+            self._queue.add_later(function.uid, wait_s + 0.001)
+
+
+def _new_instance(function: Function, revision: int, now: datetime) -> Instance:
+    return Instance(
+        uid=new_id("in-"),
+        function_uid=function.uid,
+        revision=revision,
+        target=function.target,
+        state=InstanceState.STARTING,
+        created_at=now,
+    )

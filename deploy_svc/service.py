@@ -1,0 +1,170 @@
+"""DeployService: what runs, as people and programs see it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from deploy_svc.convert import TARGETS, from_function, from_line
+from deploy_svc.domain import Function, Target
+from deploy_svc.log_store import LogStore
+from deploy_svc.ports import Driver
+from deploy_svc.store import Desired, Store
+from deploy_svc.wakes import Wakes
+from fnmesh.deploy.v1 import deploy_service_pb2 as service_pb
+from fnmesh.deploy.v1 import deploy_service_pb2_grpc as service_grpc
+from fnmesh.deploy.v1 import deployment_pb2 as pb
+from mesh.auth import Scope, require_scope
+from mesh.clock import Clock
+from mesh.errors import InvalidArgument, NotFound, Unavailable
+from mesh.names import DEPLOYMENT, FUNCTION, format_name, parse
+
+_TAIL_DEFAULT, _TAIL_MAX = 1000, 10_000
+_PAGE_LINES = 500
+_RECHECK_S = 5.0  # wake-ups are hints: look now and then without one
+
+
+class FunctionNames(Protocol):
+    """Knows functions by their resource names."""
+
+    async def resolve(self, name: str) -> Desired:
+        """The function, by identifiers or display names. Raises NotFound."""
+        ...
+
+
+class DeployServicer(service_grpc.DeployServiceServicer):
+    """Answers from the tables; the scope is `deploy`."""
+
+    def __init__(
+        self,
+        store: Store,
+        logs: LogStore,
+        names: FunctionNames,
+        drivers: Mapping[Target, Driver],
+        changes: Wakes,
+        lines: Wakes,
+        clock: Clock,
+        *,
+        stream_age_s: float = 3600.0,
+    ) -> None:
+        self._store, self._logs, self._names = store, logs, names
+        self._drivers = drivers
+        self._changes, self._lines = changes, lines
+        self._clock = clock
+        self._stream_age_s = stream_age_s
+
+    async def GetDeployment(self, request: service_pb.GetDeploymentRequest, context: Any) -> pb.Deployment:
+        """One deployment."""
+        function = await self._function(_of_deployment(request.name))
+        return await self._deployment(function.uid)
+
+    async def WatchDeployment(
+        self, request: service_pb.WatchDeploymentRequest, context: Any
+    ) -> AsyncIterator[pb.Deployment]:
+        """The deployment now, then after each change."""
+        function = await self._function(_of_deployment(request.name))
+        sent = -1
+        ends = self._age()
+        with self._changes.listening() as wake:
+            while True:
+                wake.clear()
+                deployment = await self._deployment(function.uid)
+                if deployment.version != sent:
+                    sent = deployment.version
+                    yield deployment
+                await self._woken(wake, ends)
+
+    async def ReadLogs(self, request: service_pb.ReadLogsRequest, context: Any) -> AsyncIterator[pb.LogEntry]:
+        """Lines that are there, and with `follow` those that come."""
+        if request.tail < 0 or request.tail > _TAIL_MAX:
+            message = f"tail is between 0 and {_TAIL_MAX:,}."
+            raise InvalidArgument("TAIL_INVALID", message, fields={"tail": message})
+        function = await self._function(request.parent, field="parent")
+        uid, trace = function.uid, request.trace_id.lower()
+        ends = self._age()
+        with self._lines.listening() as wake:
+            if request.after_sequence:
+                last = request.after_sequence
+            else:
+                last = await self._logs.last_sequence(uid)
+                for line in await self._logs.tail(uid, request.tail or _TAIL_DEFAULT, trace_id=trace):
+                    last = max(last, line.sequence)
+                    yield from_line(line)
+            while True:
+                wake.clear()
+                lines = await self._logs.after(uid, last, limit=_PAGE_LINES, trace_id=trace)
+                for line in lines:
+                    last = line.sequence
+                    yield from_line(line)
+                if len(lines) == _PAGE_LINES:
+                    continue
+                if not request.follow:
+                    return
+                await self._woken(wake, ends)
+                if not lines and await self._store.function(uid) is None:
+                    raise _gone(function.name)
+
+    async def ListTargets(
+        self, request: service_pb.ListTargetsRequest, context: Any
+    ) -> service_pb.ListTargetsResponse:
+        """All targets; the default is Docker where its daemon answers."""
+        require_scope(Scope.DEPLOY)
+        answer = service_pb.ListTargetsResponse(default_target=TARGETS[Target.PROCESS])
+        for target in Target:
+            driver = self._drivers.get(target)
+            if driver is None:
+                message = "This version of the mesh cannot deploy there yet; use process or docker."
+                answer.targets.add(target=TARGETS[target], available=False, message=message)
+                continue
+            health = await driver.check()
+            answer.targets.add(target=TARGETS[target], available=health.available, message=health.message)
+            if target is Target.DOCKER and health.available:
+                answer.default_target = TARGETS[Target.DOCKER]
+        return answer
+
+    async def _function(self, name: str, *, field: str = "name") -> Function:
+        """The function; what the registry tells of it is taken over on the way, so nothing older is answered."""
+        require_scope(Scope.DEPLOY)
+        workspace, function = parse(FUNCTION, name, field=field)
+        if workspace.startswith("ws-") and function.startswith("fn-"):
+            known = await self._store.function(function)
+            if known is not None and known.name == name:
+                require_scope(Scope.DEPLOY, workspace)
+                return known
+        desired = await self._names.resolve(name)
+        require_scope(Scope.DEPLOY, parse(FUNCTION, desired.name)[0])
+        await self._store.apply(desired, self._clock.now())
+        found = await self._store.function(desired.uid)
+        if found is None:
+            raise _gone(name)
+        return found
+
+    async def _deployment(self, uid: str) -> pb.Deployment:
+        function = await self._store.function(uid)
+        if function is None or function.deleted:
+            raise _gone(uid)
+        return from_function(function, await self._store.instances_of(uid))
+
+    def _age(self) -> float:
+        spread = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads reconnects, guards nothing
+        return self._clock.monotonic() + self._stream_age_s * spread
+
+    async def _woken(self, wake: asyncio.Event, ends: float) -> None:
+        left = ends - self._clock.monotonic()
+        if left <= 0:
+            raise Unavailable("STREAM_AGED", "The stream has reached its age; call again.", retry_after_s=0)
+        try:
+            async with asyncio.timeout(min(left, _RECHECK_S)):
+                await wake.wait()
+        except TimeoutError:
+            return
+
+
+def _of_deployment(name: str) -> str:
+    return format_name(FUNCTION, *parse(DEPLOYMENT, name))
+
+
+def _gone(name: str) -> NotFound:
+    return NotFound("FUNCTION_NOT_FOUND", f"There is no function '{name}'; it may just have been deleted.")

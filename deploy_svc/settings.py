@@ -1,0 +1,52 @@
+"""Settings of deploy_svc: FNMESH_DEPLOY_*, the common ones, and those of workloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from mesh.settings import MeshSettings
+
+
+class DeploySettings(MeshSettings):
+    """Everything that can be set; times in seconds, sizes in bytes."""
+
+    service: ClassVar[str] = "deploy"
+
+    deploy_start_limit_s: float = Field(default=60.0, gt=0)
+    """How long an instance may take to become ready."""
+    deploy_drain_extra_s: float = Field(default=5.0, ge=0)
+    """How much longer than the function's timeout an instance may drain."""
+    deploy_watcher_grace_s: float = Field(default=10.0, ge=0)
+    """How long a lost watcher of endpoints may still send requests to the instances it knows."""
+    deploy_stop_grace_s: float = Field(default=5.0, ge=0)
+    """How long a drained instance has to end by itself."""
+    deploy_health_interval_s: float = Field(default=5.0, gt=0)
+    deploy_health_silent_s: float = Field(default=15.0, gt=0)
+    """How long an instance may leave health checks unanswered (at least its timeout and 5 s)."""
+    deploy_observe_interval_s: float = Field(default=1.0, gt=0)
+    deploy_healthy_reset_s: float = Field(default=30.0, ge=0)
+    """How long a revision must be ready until its earlier failures count no more."""
+    deploy_backoff_cap_s: float = Field(default=60.0, gt=0)
+    deploy_stream_age_s: float = Field(default=3600.0, gt=0)
+    deploy_log_lines: int = Field(default=20_000, ge=100)
+    """Log lines kept of each function."""
+    deploy_log_bytes: int = Field(default=16 << 20, ge=1 << 16)
+    deploy_log_days: float = Field(default=7.0, gt=0)
+    deploy_housekeeping_interval_s: float = Field(default=30.0, gt=0)
+    deploy_uid_first: int = Field(default=200_000, ge=1000)
+    """First of the user ids that functions run as where the mesh runs as root."""
+    deploy_uid_count: int = Field(default=65_536, ge=1)
+    deploy_docker_host: str = ""
+    """Address of the Docker daemon; DOCKER_HOST or the default socket where not set."""
+    workload_python: str = ""
+    """Python for process workloads; found where not set. Must be of the mesh's own minor version."""
+    workload_node: str = ""
+    """Node.js for process workloads; `node` on PATH where not set."""
+
+    @property
+    def workloads_dir(self) -> Path:
+        """Working copies of artifacts."""
+        return self.data_dir / "workloads"

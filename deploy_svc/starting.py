@@ -1,0 +1,148 @@
+"""Starts instances and waits until they are ready: a task for each row that is STARTING."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from deploy_svc.domain import FailureKind, Instance, InstanceState, Policy, Target
+from deploy_svc.ending import Ending
+from deploy_svc.fleet import Fleet
+from deploy_svc.log_collector import LogCollector
+from deploy_svc.ports import Driver, InstanceSpec, Prober, Registry, Started
+from deploy_svc.store import Store
+from deploy_svc.wakes import Wakes
+from mesh import telemetry
+from mesh.clock import Clock
+from mesh.errors import MeshError, Unavailable
+from mesh.logs import get_logger
+
+log = get_logger(__name__)
+_PROBE_FIRST_S, _PROBE_LAST_S = 0.005, 0.1
+_PROBE_TIMEOUT_S = 5.0
+
+
+class StartFailed(Exception):
+    """An instance will not become ready; the text says why. `kind` says whose fault it is."""
+
+    def __init__(self, message: str, kind: FailureKind = FailureKind.START) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What starting an instance needs."""
+
+    store: Store
+    registry: Registry
+    drivers: Mapping[Target, Driver]
+    prober: Prober
+    fleet: Fleet
+    ending: Ending
+    logs: LogCollector
+    wakes: Wakes
+    clock: Clock
+    policy: Policy
+    requeue: Callable[[str], None]
+
+
+class Starting:
+    """The instances that are being started."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._a = around
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def attach(self, tasks: asyncio.TaskGroup) -> None:
+        """Starts belong to this group."""
+        self._tasks = tasks
+
+    def begin(self, instance: Instance, slot: int, instances: int) -> None:
+        """Start an instance whose row is there, or go on with it after a restart of this process."""
+        if self._tasks is None or instance.uid in self._running:
+            return
+        self._a.fleet.starting(instance.uid, begun=True)
+        self._running[instance.uid] = self._tasks.create_task(self._start(instance, slot, instances))
+
+    async def cancel(self, instance: str) -> None:
+        """Stop starting it; whoever calls this ends it."""
+        task = self._running.get(instance)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _start(self, instance: Instance, slot: int, instances: int) -> None:
+        a = self._a
+        kind, message = FailureKind.START, ""
+        try:
+            with telemetry.span(
+                "deploy.start_instance", function=instance.function_uid, revision=instance.revision
+            ):
+                await self._until_ready(instance, slot, instances)
+        except StartFailed as error:
+            kind, message = error.kind, str(error)
+        except Unavailable as error:
+            kind, message = FailureKind.UNAVAILABLE, error.message
+        except MeshError as error:
+            message = error.message
+        except Exception as error:
+            log.exception("start_failed", error, instance=instance.uid)
+            kind, message = FailureKind.UNAVAILABLE, "Something went wrong inside the mesh; see its log."
+        finally:
+            self._running.pop(instance.uid, None)
+            a.fleet.starting(instance.uid, begun=False)
+        if message:
+            log.warning("instance_not_ready", instance=instance.uid, kind=kind, why=message)
+            await a.store.failed(instance.function_uid, instance.revision, kind, message, a.clock.now())
+            a.ending.begin(instance, InstanceState.FAILED, message)
+        a.requeue(instance.function_uid)
+
+    async def _until_ready(self, instance: Instance, slot: int, instances: int) -> None:
+        a = self._a
+        workload = await a.registry.workload(instance.function_uid, instance.revision)
+        driver = a.drivers.get(workload.target)
+        if driver is None:
+            raise StartFailed(f"This mesh cannot deploy to the target '{workload.target}'.")
+        spec = InstanceSpec(instance.uid, workload, slot, instances)
+        changed = await a.store.change_instance(
+            instance.uid,
+            target=workload.target,
+            artifact=workload.artifact.digest,
+            concurrency=workload.limits.concurrency,
+            timeout_ms=workload.limits.timeout_ms,
+        )
+        if changed is None:
+            return
+        await a.store.use_artifact(changed)
+        started = await driver.start(spec)
+        changed = await a.store.change_instance(instance.uid, handle=started.handle, address=started.address)
+        if changed is None:
+            return
+        a.logs.follow(changed)
+        a.logs.say(changed, f"Started revision {changed.revision} ({workload.target} {started.handle}).")
+        await self._probe(changed, started)
+        if await a.store.change_instance(instance.uid, InstanceState.READY, ready_at=a.clock.now()):
+            log.info("instance_ready", instance=instance.uid, function=instance.function_uid)
+            a.wakes.notify()
+
+    async def _probe(self, instance: Instance, started: Started) -> None:
+        a = self._a
+        limit_s = a.policy.start_limit_s
+        ends = a.clock.monotonic() + limit_s - (a.clock.now() - instance.created_at).total_seconds()
+        pause = _PROBE_FIRST_S
+        while True:
+            answer = await a.prober.ready(started.address, _PROBE_TIMEOUT_S)
+            if answer.ready:
+                return
+            if answer.failed:
+                raise StartFailed(answer.message)
+            exit_ = a.fleet.exit_of(instance.uid)
+            if exit_ is not None:
+                raise StartFailed(f"{exit_.sentence} It never became ready; its log may say why.")
+            if a.clock.monotonic() >= ends:
+                raise StartFailed(f"It did not become ready within {limit_s:g} s.")
+            await asyncio.sleep(pause)
+            pause = min(_PROBE_LAST_S, pause * 1.5)

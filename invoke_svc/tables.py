@@ -1,0 +1,29 @@
+"""The tables of invoke_svc. The primary key is what a listing pages by; the other index is for ageing."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+executions = sa.Table(
+    "executions",
+    metadata,
+    sa.Column("function_uid", sa.String(32), primary_key=True),
+    sa.Column("uid", sa.String(30), primary_key=True),
+    sa.Column("trigger", sa.SmallInteger, nullable=False),
+    sa.Column("started", sa.Double, nullable=False),
+    sa.Column("trace_id", sa.String(32), nullable=False),
+    sa.Column("request_line", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("instance", sa.String(64), nullable=False),
+    sa.Column("queued_s", sa.Double, nullable=False),
+    sa.Column("duration_s", sa.Double, nullable=False),
+    sa.Column("cold_start", sa.Boolean, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Boolean, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("request_bytes", sa.BigInteger, nullable=False),
+    sa.Column("response_bytes", sa.BigInteger, nullable=False),
+    sa.Index("executions_by_age", "uid"),
+)

@@ -1,0 +1,13 @@
+"""`python -m registry_svc [migrate | create-admin-key]`."""
+
+from mesh.main import run
+from registry_svc import app, bootstrap
+from registry_svc.settings import RegistrySettings
+
+if __name__ == "__main__":
+    run(
+        RegistrySettings,
+        app.running,
+        migrate=bootstrap.migrate,
+        commands={"create-admin-key": bootstrap.create_admin_key_command},
+    )

@@ -1,0 +1,102 @@
+"""What all use cases of the registry share: transactions, time, looking things up, authorisation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.auth import Scope, require_scope
+from mesh.clock import Clock
+from mesh.db import Database
+from mesh.errors import Aborted, InvalidArgument, NotFound
+from mesh.names import FUNCTION, WORKSPACE, parse
+from registry_svc.changes import Changes
+from registry_svc.domain import Function, Revision, Workspace
+from registry_svc.secrets_key import EnvCipher
+from registry_svc.store import FunctionStore, WorkspaceStore
+
+MAX_NUMBER = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Context:
+    """The collaborators, and the lookups every use case begins with. Lookups check the caller's scope."""
+
+    database: Database
+    cipher: EnvCipher
+    clock: Clock
+    changes: Changes
+    workspaces: WorkspaceStore
+    functions: FunctionStore = field(repr=False)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction; watchers are woken once it is committed."""
+        async with self.database.write() as conn:
+            yield conn
+        self.changes.notify()
+
+    async def workspace(self, conn: AsyncConnection, name: str, *, field: str = "name") -> Workspace:
+        """The workspace of a resource name, which the caller may work in."""
+        (reference,) = parse(WORKSPACE, name, field=field)
+        return await self._workspace(conn, reference)
+
+    async def function(
+        self, conn: AsyncConnection, name: str, *, field: str = "name", scope: Scope = Scope.DEPLOY
+    ) -> Function:
+        """The function of a resource name, which the caller may work on (or what else `scope` says)."""
+        workspace_reference, reference = parse(FUNCTION, name, field=field)
+        workspace = await self._workspace(conn, workspace_reference, scope)
+        function = await self.functions.find(conn, reference, workspace.uid)
+        if function is None:
+            raise NotFound(
+                "FUNCTION_NOT_FOUND",
+                f"There is no function '{reference}' in workspace '{workspace.display_name}'.",
+                function=reference,
+            )
+        return function
+
+    async def revision(self, conn: AsyncConnection, function: Function, reference: str) -> Revision:
+        """A revision of a function by its number."""
+        number = (
+            int(reference) if reference.isascii() and reference.isdecimal() and len(reference) < 10 else 0
+        )
+        revision = await self.functions.revision(conn, function.uid, number) if number else None
+        if revision is None:
+            raise NotFound(
+                "REVISION_NOT_FOUND",
+                f"Function '{function.spec.display_name}' has no revision {reference}.",
+                revision=reference,
+            )
+        return revision
+
+    async def _workspace(
+        self, conn: AsyncConnection, reference: str, scope: Scope = Scope.DEPLOY
+    ) -> Workspace:
+        require_scope(scope)
+        workspace = await self.workspaces.find(conn, reference)
+        if workspace is None:
+            raise NotFound(
+                "WORKSPACE_NOT_FOUND", f"There is no workspace '{reference}'.", workspace=reference
+            )
+        require_scope(scope, workspace.uid)
+        return workspace
+
+
+def check_etag(given: str, current: str) -> None:
+    """Raises Aborted where somebody else changed the thing since it was read."""
+    if given and given != current:
+        raise Aborted(
+            "ETAG_MISMATCH", "It was changed since you read it: read it again and repeat the change."
+        )
+
+
+def check_mask(paths: list[str], allowed: frozenset[str]) -> None:
+    """Raises InvalidArgument where the mask names a field that cannot be changed."""
+    for path in paths:
+        if path not in allowed:
+            message = f"'{path[:80]}' is not a field that can be changed."
+            raise InvalidArgument("MASK_INVALID", message, fields={"update_mask": message})

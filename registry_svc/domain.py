@@ -1,0 +1,296 @@
+"""What the registry knows, and which state may follow which. Pure.
+
+The numbers of the enums are those of the API, so that they can be stored and sent as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum, IntEnum, auto
+
+SERVED_LIMIT = 50
+
+
+class Runtime(IntEnum):
+    """What a function's code is written for."""
+
+    UNSPECIFIED, PYTHON, NODE, SPIN, IMAGE = range(5)
+
+
+class Target(IntEnum):
+    """Where a workload runs."""
+
+    UNSPECIFIED, PROCESS, DOCKER, SPIN, KUBERNETES = range(5)
+
+
+class EventFormat(IntEnum):
+    """What an HTTP request looks like to the handler."""
+
+    UNSPECIFIED, HTTP_V2, BODY = range(3)
+
+
+class Access(IntEnum):
+    """Who may call a function over HTTP."""
+
+    UNSPECIFIED, PUBLIC, KEY = range(3)
+
+
+class RevisionState(IntEnum):
+    """PENDING -> BUILT | FAILED; a revision made by a change of settings begins BUILT."""
+
+    UNSPECIFIED, PENDING, BUILT, FAILED = range(4)
+
+
+class DeploymentState(IntEnum):
+    """What deploy_svc last said is there. PENDING is set here whenever something else should run."""
+
+    UNSPECIFIED, PENDING, STARTING, READY, DEGRADED, FAILED, STOPPED = range(7)
+
+
+class ArtifactKind(IntEnum):
+    """What kind of thing an artifact is."""
+
+    UNSPECIFIED, IMAGE, TREE, WASM = range(4)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A group of functions."""
+
+    uid: str
+    display_name: str
+    description: str
+    create_time: datetime
+    update_time: datetime
+    etag: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of each instance."""
+
+    memory_bytes: int = 256 * 1024 * 1024
+    cpu_millis: int = 1000
+    timeout_ms: int = 30_000
+    concurrency: int = 10
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How many instances there are."""
+
+    min_instances: int = 1
+    max_instances: int = 1
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a revision freezes: with an artifact, all that its instances need to run."""
+
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    limits: Limits = field(default_factory=Limits)
+    handler: str = "handler"
+    event_format: EventFormat = EventFormat.HTTP_V2
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What people say of a function."""
+
+    display_name: str
+    path: str
+    description: str = ""
+    methods: tuple[str, ...] = ()
+    runtime: Runtime = Runtime.UNSPECIFIED
+    target: Target = Target.UNSPECIFIED
+    run: RunSettings = field(default_factory=RunSettings)
+    scaling: Scaling = field(default_factory=Scaling)
+    access: Access = Access.PUBLIC
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function. `serving` is the number of the revision that should serve, 0 for none."""
+
+    uid: str
+    workspace_uid: str
+    spec: Spec
+    create_time: datetime
+    update_time: datetime
+    etag: str = ""
+    version: int = 0
+    serving: int = 0
+    running: bool = False
+    served: tuple[int, ...] = ()
+    """The revisions that served, a stack: a rollback takes the top off, everything else puts one on."""
+    latest_number: int = 0
+    """Number of its newest revision, 0 for none."""
+    settled_number: int = 0
+    """Builds of revisions up to this number do not deploy themselves any more: somebody decided otherwise."""
+    outdated_number: int = 0
+    """Revisions up to this number froze settings that were changed since, while none served."""
+    deployment_state: DeploymentState = DeploymentState.UNSPECIFIED
+    deployment_message: str = ""
+    report_version: int = 0
+    desired_version: int = 0
+    """Version at which what should run last changed; reports on an earlier one are stale."""
+    delete_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a build made."""
+
+    digest: str
+    kind: ArtifactKind
+    reference: str
+    size_bytes: int
+    entry_file: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """An artifact (once built) and the settings it runs under."""
+
+    function_uid: str
+    number: int
+    state: RevisionState
+    run: RunSettings
+    code_number: int
+    """Number of the revision whose build made the artifact: its own, unless only settings changed."""
+    create_time: datetime
+    runtime: Runtime
+    target: Target
+    artifact: Artifact | None = None
+    build_uid: str = ""
+    deploy: bool = False
+    """Deploy it once it is built."""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """An API key; its secret is not kept."""
+
+    key_id: str
+    display_name: str
+    scopes: tuple[int, ...]
+    workspace_uid: str
+    secret_hash: bytes = field(repr=False)
+    create_time: datetime
+    expire_time: datetime | None = None
+    revoke_time: datetime | None = None
+
+    def good_at(self, now: datetime) -> bool:
+        """Whether its holder is let in."""
+        return self.revoke_time is None and (self.expire_time is None or now < self.expire_time)
+
+
+def methods_overlap(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    """Whether a request could be meant for both; no methods means all of them."""
+    return not left or not right or not set(left).isdisjoint(right)
+
+
+def serve(function: Function, number: int) -> Function:
+    """The function with that revision serving; on top of the stack of those that served."""
+    served = function.served if function.served[-1:] == (number,) else (*function.served, number)
+    return replace(_wanting(function, number), running=True, served=served[-SERVED_LIMIT:])
+
+
+def adopt(function: Function, number: int) -> Function:
+    """The function with a revision of changed settings in place of the one that served: running or not as it is."""
+    adopted = serve(function, number)
+    return (
+        adopted
+        if function.running
+        else replace(adopted, running=False, deployment_state=function.deployment_state)
+    )
+
+
+def settle(function: Function) -> Function:
+    """Somebody decided what should run: builds that were begun before do not deploy themselves any more."""
+    return replace(function, settled_number=function.latest_number)
+
+
+def step_back(function: Function) -> Function | None:
+    """The function with the revision that served before; None where there is none.
+
+    Served 1, 2, 3: a rollback brings back 2, a second one 1, a third one finds none. Served 1, 2, 3, then back to
+    2, then 4 deployed: a rollback brings back 2.
+    """
+    if len(function.served) < 2:
+        return None
+    return replace(_wanting(function, function.served[-2]), running=True, served=function.served[:-1])
+
+
+def restore(function: Function, revision: Revision) -> Function:
+    """The function with the settings that the revision froze."""
+    return replace(function, spec=replace(function.spec, run=revision.run))
+
+
+def stop(function: Function) -> Function:
+    """The function with nothing that should run."""
+    if not function.running:
+        return function
+    return replace(function, running=False)
+
+
+def _wanting(function: Function, number: int) -> Function:
+    if function.running and function.serving == number:
+        return function
+    return replace(function, serving=number, deployment_state=DeploymentState.PENDING, deployment_message="")
+
+
+def with_spec(function: Function, spec: Spec, *, defer: bool) -> Function:
+    """The function with other settings. Where nothing serves yet, builds under way will take them."""
+    outdated = function.outdated_number
+    if not defer and not function.serving and spec.run != function.spec.run:
+        outdated = function.latest_number
+    return replace(function, spec=spec, outdated_number=outdated)
+
+
+def delete(function: Function, now: datetime) -> Function:
+    """The function as a tombstone: nothing runs, and its secrets are gone."""
+    run = replace(function.spec.run, env={})
+    return replace(function, spec=replace(function.spec, run=run), running=False, delete_time=now)
+
+
+def next_revision(function: Function, revision: Revision, run: RunSettings, now: datetime) -> Revision:
+    """A revision of the same artifact under other settings; it begins BUILT."""
+    return replace(
+        revision,
+        number=function.latest_number + 1,
+        run=run,
+        build_uid="",
+        deploy=False,
+        create_time=now,
+        error="",
+    )
+
+
+class Rollout(Enum):
+    """What a finished build does to what serves."""
+
+    NONE = auto()
+    """Nothing: not asked for, overtaken by newer code, or by somebody's decision."""
+    SERVE = auto()
+    """The revision serves."""
+    MERGE = auto()
+    """Settings were changed while it was built: a new revision of its code with those settings serves."""
+
+
+def rollout_after_build(function: Function, revision: Revision, serving: Revision | None) -> Rollout:
+    """What becomes of a revision that has just been built. `serving` is what serves now.
+
+    Code never goes back by itself: a build that ends after a later one does not displace it.
+    """
+    if not revision.deploy or revision.number <= function.settled_number:
+        return Rollout.NONE
+    if serving is None:
+        return Rollout.MERGE if revision.number <= function.outdated_number else Rollout.SERVE
+    if revision.code_number <= serving.code_number:
+        return Rollout.NONE
+    return Rollout.MERGE if serving.number > revision.number else Rollout.SERVE

@@ -1,0 +1,104 @@
+"""Use cases of functions, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.auth import Scope, current_principal, require_scope
+from mesh.errors import AlreadyExists
+from mesh.ids import new_id
+from registry_svc import domain
+from registry_svc.context import Context, check_etag
+from registry_svc.domain import Function, Spec, Workspace
+
+
+async def create_function(
+    context: Context, conn: AsyncConnection, workspace: Workspace, spec: Spec
+) -> Function:
+    """Makes a function. AlreadyExists (NAME_TAKEN, PATH_TAKEN)."""
+    now = context.clock.now()
+    function = Function(new_id("fn-"), workspace.uid, spec, now, now)
+    await _check_name(context, conn, function)
+    await _check_path(context, conn, function)
+    return await context.functions.save(conn, function, now=now, new=True)
+
+
+async def list_functions(
+    context: Context, conn: AsyncConnection, parent: str, *, after: tuple[str, str], limit: int
+) -> list[Function]:
+    """Functions of a workspace, or (`workspaces/-`) of all that the caller may see, by name."""
+    if parent == "workspaces/-":
+        require_scope(Scope.DEPLOY)
+        uid = current_principal().workspace or None
+    else:
+        uid = (await context.workspace(conn, parent, field="parent")).uid
+    return await context.functions.page(conn, workspace_uid=uid, after=after, limit=limit)
+
+
+async def update_function(
+    context: Context,
+    conn: AsyncConnection,
+    name: str,
+    etag: str,
+    change: Callable[[Function], Spec],
+    *,
+    defer_rollout: bool,
+) -> Function:
+    """Changes settings; rolls out a new revision of the same artifact where its run settings changed."""
+    before = await context.function(conn, name, field="function.name")
+    check_etag(etag, before.etag)
+    spec = change(before)
+    if spec == before.spec:
+        return before
+    function = domain.with_spec(before, spec, defer=defer_rollout)
+    if spec.display_name != before.spec.display_name:
+        await _check_name(context, conn, function)
+    if (spec.path, spec.methods) != (before.spec.path, before.spec.methods):
+        await _check_path(context, conn, function)
+    if spec.run != before.spec.run and before.serving and not defer_rollout:
+        function = await _roll_out(context, conn, function)
+    desired = function.serving != before.serving or spec.scaling != before.spec.scaling
+    return await context.functions.save(conn, function, now=context.clock.now(), desired=desired)
+
+
+async def delete_function(context: Context, conn: AsyncConnection, function: Function) -> None:
+    """Deletes a function: its name and path are free at once; a tombstone stays for the watchers."""
+    now = context.clock.now()
+    await context.functions.save(conn, domain.delete(function, now), now=now, desired=True)
+    await context.functions.drop_revisions(conn, function.uid)
+
+
+async def _roll_out(context: Context, conn: AsyncConnection, function: Function) -> Function:
+    """The function with a new revision of what serves, under the function's settings."""
+    serving = await context.functions.revision(conn, function.uid, function.serving)
+    if serving is None:
+        return function
+    revision = domain.next_revision(function, serving, function.spec.run, context.clock.now())
+    await context.functions.insert_revision(conn, revision)
+    function = domain.adopt(replace(function, latest_number=revision.number), revision.number)
+    return function
+
+
+async def _check_name(context: Context, conn: AsyncConnection, function: Function) -> None:
+    name = function.spec.display_name
+    other = await context.functions.find(conn, name, function.workspace_uid)
+    if other is not None and other.uid != function.uid:
+        raise AlreadyExists("NAME_TAKEN", f"There is a function '{name}' in this workspace already.")
+
+
+async def _check_path(context: Context, conn: AsyncConnection, function: Function) -> None:
+    for other in await context.functions.at_path(conn, function.spec.path):
+        if other.uid == function.uid:
+            continue
+        if domain.methods_overlap(other.spec.methods, function.spec.methods):
+            shown = f"'{other.spec.display_name}'"
+            principal = current_principal()
+            if principal.workspace and principal.workspace != other.workspace_uid:
+                shown = "a function of another workspace"
+            raise AlreadyExists(
+                "PATH_TAKEN",
+                f"The path '{function.spec.path}' is taken by {shown}: choose another path or other methods.",
+            )

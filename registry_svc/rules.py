@@ -1,0 +1,203 @@
+"""What may be said of a workspace and a function. Pure; raises InvalidArgument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NoReturn
+
+from mesh.errors import InvalidArgument
+from registry_svc.domain import Limits, Scaling
+
+MASKED = "****"
+RESERVED_SEGMENTS = frozenset(
+    [
+        "workspaces",
+        "functions",
+        "v1",
+        "upload",
+        "execute",
+        "jobs",
+        "job",
+        "project",
+        "projects",
+        "cloudwatch",
+        "log",
+        "health",
+    ]
+)
+ENV_BYTES = 64 * 1024
+PATH_CHARACTERS = 255
+DESCRIPTION_CHARACTERS = 1024
+MEBIBYTE = 1024 * 1024
+
+_WORKSPACE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_FUNCTION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")
+_METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
+_ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_HANDLER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*(\.[A-Za-z_$][A-Za-z0-9_$]*)*")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{0,64}")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
+
+
+def refuse(reason: str, field: str, message: str) -> NoReturn:
+    """Raises InvalidArgument about one field."""
+    raise InvalidArgument(reason, message, fields={field: message})
+
+
+def workspace_name(name: str) -> str:
+    """A workspace's display name, checked."""
+    if not _WORKSPACE_NAME.fullmatch(name) or name.startswith("ws-"):
+        refuse(
+            "NAME_INVALID",
+            "display_name",
+            "A workspace's name has 1 to 63 characters of a-z, 0-9 and -, begins with a letter or digit, "
+            "and not with 'ws-'.",
+        )
+    return name
+
+
+def function_name(name: str) -> str:
+    """A function's display name, checked."""
+    if not _FUNCTION_NAME.fullmatch(name) or name.startswith("fn-"):
+        refuse(
+            "NAME_INVALID",
+            "display_name",
+            "A function's name has 1 to 63 characters of a-z, 0-9, - and _, begins with a letter or digit, "
+            "and not with 'fn-'.",
+        )
+    return name
+
+
+def function_path(path: str) -> str:
+    """A path below /api in its one form: no slash at either end. PATH_INVALID, PATH_RESERVED."""
+    path = path.removeprefix("/").removesuffix("/")
+    if not path:
+        refuse("PATH_INVALID", "path", "The path is empty.")
+    if len(path) > PATH_CHARACTERS:
+        refuse("PATH_INVALID", "path", f"The path is longer than {PATH_CHARACTERS} characters.")
+    segments = path.split("/")
+    for segment in segments:
+        if not segment:
+            refuse("PATH_INVALID", "path", "The path has an empty segment ('//').")
+        if segment in (".", ".."):
+            refuse("PATH_INVALID", "path", f"The path has a segment '{segment}'.")
+        if not _SEGMENT.fullmatch(segment):
+            refuse(
+                "PATH_INVALID",
+                "path",
+                "The path has a character that is not allowed: use letters, digits and ._~!$&'()*+,;=:@- only.",
+            )
+    if segments[0] in RESERVED_SEGMENTS:
+        refuse("PATH_RESERVED", "path", f"Paths that begin with '{segments[0]}' belong to the mesh itself.")
+    return path
+
+
+def http_methods(methods: Iterable[str]) -> tuple[str, ...]:
+    """Methods in upper case, each once, sorted; none means all."""
+    found = set()
+    for method in methods:
+        upper = method.upper()
+        if not method.isascii() or not _METHOD.fullmatch(upper):
+            refuse("METHOD_INVALID", "methods", f"'{method[:40]}' is not an HTTP method.")
+        found.add(upper)
+    if len(found) > 32:
+        refuse("METHOD_INVALID", "methods", "More than 32 methods.")
+    return tuple(sorted(found))
+
+
+def description(text: str) -> str:
+    """Free text, checked."""
+    if len(text) > DESCRIPTION_CHARACTERS:
+        refuse(
+            "DESCRIPTION_INVALID",
+            "description",
+            f"More than {DESCRIPTION_CHARACTERS:,} characters of description.",
+        )
+    return text
+
+
+def handler(name: str) -> str:
+    """The attribute to call; `handler` where empty."""
+    if len(name) > 128 or (name and not _HANDLER.fullmatch(name)):
+        refuse("HANDLER_INVALID", "handler", "The handler must be a name such as 'handler' or 'app.handle'.")
+    return name or "handler"
+
+
+def labels(given: Mapping[str, str]) -> dict[str, str]:
+    """Labels, checked."""
+    if len(given) > 64:
+        refuse("LABELS_INVALID", "labels", "More than 64 labels.")
+    for key, value in given.items():
+        if not _LABEL_KEY.fullmatch(key) or len(value) > 255:
+            refuse(
+                "LABELS_INVALID",
+                "labels",
+                "A label's key has 1 to 63 characters of letters, digits and ._/-, its value at most 255.",
+            )
+    return dict(given)
+
+
+def env(given: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables, with `****` replaced by what is stored under that key. ENV_INVALID."""
+    merged: dict[str, str] = {}
+    for key, value in given.items():
+        if not _ENV_KEY.fullmatch(key):
+            refuse(
+                "ENV_INVALID",
+                "env",
+                f"'{key[:60]}' cannot be the name of an environment variable: use letters, digits and _, "
+                "not beginning with a digit.",
+            )
+        if "\0" in value:
+            refuse("ENV_INVALID", f"env.{key}", f"The value of {key} has a NUL character.")
+        if value == MASKED:
+            if key not in stored:
+                refuse("ENV_INVALID", f"env.{key}", f"'{MASKED}' keeps a stored value, and {key} has none.")
+            value = stored[key]
+        merged[key] = value
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in merged.items())
+    if size > ENV_BYTES:
+        refuse("ENV_INVALID", "env", f"The environment has {size:,} bytes; {ENV_BYTES:,} are allowed.")
+    return merged
+
+
+def limits(memory_bytes: int, cpu_millis: int, timeout_ms: int, concurrency: int) -> Limits:
+    """Limits with their defaults in place of zeros. LIMITS_INVALID."""
+    default = Limits()
+    _within(memory_bytes, 16 * MEBIBYTE, 64 * 1024 * MEBIBYTE, "limits.memory_bytes", "16 MiB to 64 GiB")
+    _within(cpu_millis, 10, 256_000, "limits.cpu_millis", "0.01 to 256 CPUs (10 to 256,000 thousandths)")
+    _within(timeout_ms, 1, 15 * 60 * 1000, "limits.timeout", "1 ms to 15 minutes")
+    _within(concurrency, 1, 1000, "limits.concurrency", "1 to 1,000")
+    return Limits(
+        memory_bytes or default.memory_bytes,
+        cpu_millis or default.cpu_millis,
+        timeout_ms or default.timeout_ms,
+        concurrency or default.concurrency,
+    )
+
+
+def scaling(min_instances: int | None, max_instances: int) -> Scaling:
+    """Scaling with its defaults. SCALING_INVALID."""
+    least = 1 if min_instances is None else min_instances
+    if not 0 <= least <= 100:
+        refuse("SCALING_INVALID", "scaling.min_instances", "min_instances must be 0 to 100.")
+    most = max_instances or max(1, least)
+    if not 1 <= most <= 100:
+        refuse("SCALING_INVALID", "scaling.max_instances", "max_instances must be 1 to 100.")
+    if least > most:
+        refuse("SCALING_INVALID", "scaling.max_instances", "max_instances is smaller than min_instances.")
+    return Scaling(least, most)
+
+
+def request_id(given: str) -> str:
+    """The id of a request, checked; may be empty."""
+    if not _REQUEST_ID.fullmatch(given):
+        refuse("REQUEST_ID_INVALID", "request_id", "request_id has at most 64 printable ASCII characters.")
+    return given
+
+
+def _within(value: int, least: int, most: int, field: str, wording: str) -> None:
+    if value and not least <= value <= most:
+        refuse("LIMITS_INVALID", field, f"{field} must be {wording}.")

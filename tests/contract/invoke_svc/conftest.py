@@ -1,0 +1,482 @@
+"""invoke_svc as it is, over real gRPC, between a registry and a deploy_svc that tests hold in their hands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import grpc.aio
+import pytest
+from google.api import httpbody_pb2
+
+from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as deploy_pb
+from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as deploy_grpc
+from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
+from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
+from fnmesh.invoke.v1 import invoke_service_pb2_grpc
+from fnmesh.registry.v1 import api_key_pb2, function_pb2
+from invoke_svc.app import Running, app
+from invoke_svc.settings import InvokeSettings
+from mesh.auth import Authenticator, ServiceToken
+from mesh.errors import NotFound, Unauthenticated
+from mesh.rpc_client import open_channel
+from mesh.rpc_server import serve
+from tests.support.eventually import eventually
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+HTTP_SERVICE = "/fnmesh.internal.invoke.v1.HttpService/"
+RESET = b"\xff" * 6
+
+
+class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
+    """Functions by uid, told to every watcher."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.snapshots: dict[str, registry_pb.FunctionSnapshot] = {}
+        self.keys: dict[str, registry_pb.VerifyApiKeyResponse] = {}
+        self.watchers: list[asyncio.Queue[registry_pb.WatchFunctionsResponse | None]] = []
+        self.reset_next = False
+        self.silent = False
+
+    def put(self, uid: str, **fields: Any) -> None:
+        """Adds or changes a function: `revision`, `timeout_s`, and any field of Function."""
+        self.version += 1
+        revision = fields.pop("revision", 1)
+        timeout_s = fields.pop("timeout_s", 5.0)
+        deleted = fields.pop("deleted", False)
+        fields.setdefault("path", uid.removeprefix("fn-"))
+        fields.setdefault("display_name", uid.removeprefix("fn-"))
+        fields.setdefault("running", revision > 0)
+        function = function_pb2.Function(name=f"workspaces/ws-1/functions/{uid}", uid=uid, **fields)
+        snapshot = registry_pb.FunctionSnapshot(
+            function=function,
+            version=self.version,
+            serving_revision_number=revision,
+            deleted=deleted,
+            workspace_display_name="default",
+        )
+        snapshot.serving_limits.timeout.FromMilliseconds(int(timeout_s * 1000))
+        self.snapshots[uid] = snapshot
+        if not self.silent:
+            self.tell(registry_pb.WatchFunctionsResponse(function=snapshot))
+
+    def tell(self, message: registry_pb.WatchFunctionsResponse | None) -> None:
+        for queue in self.watchers:
+            queue.put_nowait(message)
+
+    def break_streams(self) -> None:
+        self.tell(None)
+
+    async def WatchFunctions(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        queue: asyncio.Queue[registry_pb.WatchFunctionsResponse | None] = asyncio.Queue()
+        after = request.after_version
+        if self.reset_next:
+            self.reset_next, after = False, 0
+            yield registry_pb.WatchFunctionsResponse(reset=registry_pb.Reset())
+        for snapshot in sorted(self.snapshots.values(), key=lambda one: one.version):
+            if snapshot.version > after:
+                yield registry_pb.WatchFunctionsResponse(function=snapshot)
+        self.watchers.append(queue)
+        try:
+            yield registry_pb.WatchFunctionsResponse(bookmark=registry_pb.Bookmark(version=self.version))
+            while (message := await queue.get()) is not None:
+                yield message
+        finally:
+            self.watchers.remove(queue)
+
+    async def ResolveFunction(self, request: Any, context: Any) -> registry_pb.FunctionSnapshot:
+        workspace, name = request.name.split("/")[1], request.name.split("/")[3]
+        for snapshot in self.snapshots.values():
+            names = (snapshot.function.uid, snapshot.function.display_name)
+            if name in names and workspace in ("ws-1", "default") and not snapshot.deleted:
+                return snapshot
+        raise NotFound("FUNCTION_NOT_FOUND", f"There is no function '{name}'.")
+
+    async def VerifyApiKey(self, request: Any, context: Any) -> registry_pb.VerifyApiKeyResponse:
+        if request.secret not in self.keys:
+            raise Unauthenticated("KEY_INVALID", "The API key is unknown, revoked or expired.")
+        return self.keys[request.secret]
+
+
+class FakeDeploy(deploy_grpc.EndpointServiceServicer):
+    """Endpoints by instance, told to every watcher; remembers what watchers say."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.endpoints: dict[str, deploy_pb.Endpoint] = {}
+        self.watchers: list[asyncio.Queue[deploy_pb.WatchEndpointsResponse | None]] = []
+        self.hellos: list[str] = []
+        self.applied = 0
+        self.released: list[str] = []
+        self.retired: list[tuple[str, str]] = []
+
+    def put(self, instance: str, function_uid: str, address: str, **fields: Any) -> None:
+        self.version += 1
+        fields = {"concurrency": 10, "accepting": True, "revision_number": 1, **fields}
+        endpoint = deploy_pb.Endpoint(
+            instance=instance, function_uid=function_uid, address=address, version=self.version, **fields
+        )
+        self.endpoints[instance] = endpoint
+        self.tell(deploy_pb.WatchEndpointsResponse(endpoint=endpoint))
+
+    def remove(self, instance: str) -> None:
+        self.version += 1
+        self.endpoints.pop(instance)
+        removed = deploy_pb.Removed(instance=instance, version=self.version)
+        self.tell(deploy_pb.WatchEndpointsResponse(removed=removed))
+
+    def tell(self, message: deploy_pb.WatchEndpointsResponse | None) -> None:
+        for queue in self.watchers:
+            queue.put_nowait(message)
+
+    async def WatchEndpoints(self, request_iterator: AsyncIterator[Any], context: Any) -> None:
+        queue: asyncio.Queue[deploy_pb.WatchEndpointsResponse | None] = asyncio.Queue()
+        hello = await anext(aiter(request_iterator))
+        self.hellos.append(hello.hello.watcher)
+        for endpoint in list(self.endpoints.values()):
+            await context.write(deploy_pb.WatchEndpointsResponse(endpoint=endpoint))
+        synced = deploy_pb.EndpointsSynced(version=self.version)
+        await context.write(deploy_pb.WatchEndpointsResponse(synced=synced))
+        self.watchers.append(queue)
+
+        async def listen() -> None:
+            async for message in request_iterator:
+                self.applied = message.ack.applied_version
+                self.released.extend(message.ack.released_instances)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                listening = tasks.create_task(listen())
+                while (message := await queue.get()) is not None:
+                    await context.write(message)
+                listening.cancel()
+        finally:
+            self.watchers.remove(queue)
+
+    async def RetireInstance(self, request: Any, context: Any) -> deploy_pb.RetireInstanceResponse:
+        self.retired.append((request.instance, request.reason))
+        return deploy_pb.RetireInstanceResponse()
+
+
+@dataclass
+class Heard:
+    """A request as a workload heard it."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    connection: int
+
+    def header(self, name: str) -> str | None:
+        values = [value for key, value in self.headers if key == name]
+        return "|".join(values) if values else None
+
+
+Script = Callable[[Heard, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Workload:
+    """A workload that does to the byte what a test says."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.heard: list[Heard] = []
+        self.connections = 0
+        self.open = 0
+        self.gone = 0
+        self.writers: set[asyncio.StreamWriter] = set()
+        self.early = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
+        self.writers.add(writer)
+        number = self.connections
+        try:
+            while True:
+                heard = await self._read(reader, number)
+                self.heard.append(heard)
+                await self.script(heard, writer)
+                await writer.drain()
+                if writer.is_closing():
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.gone += 1
+        except asyncio.CancelledError:
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            self.writers.discard(writer)
+            self.open -= 1
+
+    async def _read(self, reader: asyncio.StreamReader, number: int) -> Heard:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        line, *lines = head[:-4].split("\r\n")
+        method, target, version = line.split(" ")
+        assert version == "HTTP/1.1"
+        headers = [(name.lower(), value) for name, _, value in (one.partition(": ") for one in lines)]
+        heard = Heard(method, target, headers, b"", number)
+        if self.early:
+            return heard
+        if heard.header("transfer-encoding") == "chunked":
+            while size := int((await reader.readline()).strip(), 16):
+                heard.body += await reader.readexactly(size)
+                await reader.readexactly(2)
+            await reader.readexactly(2)
+        else:
+            heard.body = await reader.readexactly(int(heard.header("content-length") or 0))
+        return heard
+
+
+def says(*lines: str, body: bytes = b"") -> bytes:
+    """An answer of a workload with a content-length."""
+    return "\r\n".join((*lines, f"content-length: {len(body)}", "", "")).encode() + body
+
+
+def always(answer: bytes) -> Script:
+    async def script(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+
+    return script
+
+
+@dataclass
+class Answer:
+    """What Envoy would make of the answer."""
+
+    status: int
+    content_type: str | None
+    headers: list[tuple[str, bytes]]
+    messages: list[bytes]
+    reset: bool
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.messages)
+
+    def header(self, name: str) -> bytes | None:
+        values = [value for key, value in self.headers if key == name]
+        return b"|".join(values) if values else None
+
+
+@dataclass
+class Mesh:
+    """invoke_svc and its surroundings."""
+
+    run_dir: Path
+    stack: AsyncExitStack
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
+    deploy: FakeDeploy = field(default_factory=FakeDeploy)
+    token: ServiceToken = field(default_factory=ServiceToken.new)
+    running: Running | None = None
+    deploy_server: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        assert self.running is not None
+        channel = grpc.aio.insecure_channel(self.running.address)
+        self.stack.push_async_callback(channel.close)
+        return channel
+
+    def public(self, key: str = "") -> invoke_service_pb2_grpc.InvokeServiceAsyncStub:
+        """A caller of the public API, who gets mesh errors raised."""
+        assert self.running is not None
+        channel = open_channel(self.running.address)
+        self.stack.push_async_callback(channel.close)
+        return invoke_service_pb2_grpc.InvokeServiceStub(channel)  # type: ignore[return-value]
+
+    async def start_deploy(self) -> None:
+        await self.deploy_server.enter_async_context(
+            serve(
+                f"unix:{self.run_dir}/deploy.sock",
+                lambda server: deploy_grpc.add_EndpointServiceServicer_to_server(self.deploy, server),
+                public_services=(),
+                internal_services=("fnmesh.internal.deploy.v1.EndpointService",),
+                auth=Authenticator("off", self.token),
+                drain_s=0.1,
+            )
+        )
+
+    async def stop_deploy(self) -> None:
+        await self.deploy_server.aclose()
+
+    async def workload(self, script: Script, name: str = "w") -> tuple[Workload, str]:
+        """A scripted workload and its address."""
+        workload = Workload(script)
+        path = self.run_dir / name
+        server = await asyncio.start_unix_server(workload.serve, path)
+
+        async def stop() -> None:
+            server.close()
+            for writer in list(workload.writers):
+                writer.transport.abort()
+            await eventually(lambda: workload.open == 0)
+
+        self.stack.push_async_callback(stop)
+        return workload, f"unix:{path}"
+
+    async def function(self, script: Script, uid: str = "fn-hello", **fields: Any) -> Workload:
+        """A function with one scripted instance `in-<uid>`, known to invoke_svc."""
+        concurrency = fields.pop("concurrency", 10)
+        workload, address = await self.workload(script, f"w-{uid}")
+        self.registry.put(uid, **fields)
+        self.deploy.put(f"in-{uid}", uid, address, concurrency=concurrency)
+        await self.settled()
+        return workload
+
+    async def settled(self) -> None:
+        """invoke_svc knows what the registry and deploy_svc have said."""
+        running = self.running
+        assert running is not None
+
+        def known() -> bool:
+            for uid, snapshot in self.registry.snapshots.items():
+                route = running.routes.get(uid)
+                if (route is None) != snapshot.deleted or (route and route.version != snapshot.version):
+                    return False
+            return self.deploy.applied == self.deploy.version
+
+        await eventually(known)
+
+    async def http(
+        self,
+        method: str = "GET",
+        path: str = "/api/hello",
+        body: bytes | Sequence[bytes] = b"",
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        host: str = "example.com",
+        content_type: str = "",
+        token: str | None = None,
+    ) -> Answer:
+        """A request in the lane; with a list of pieces it is the streamed one."""
+        call = self.begin(method, path, body, headers=headers, host=host, content_type=content_type, token=token)
+        return await finished(call)
+
+    def begin(
+        self,
+        method: str = "GET",
+        path: str = "/api/hello",
+        body: bytes | Sequence[bytes] | AsyncIterator[bytes] = b"",
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        host: str = "example.com",
+        content_type: str = "",
+        token: str | None = None,
+    ) -> Any:
+        metadata = (
+            ("x-fnmesh-service-token", self.token.value if token is None else token),
+            ("x-fn-method", method),
+            ("x-fn-path", path),
+            ("x-fn-host", host),
+            *headers,
+        )
+        if isinstance(body, bytes):
+            message = httpbody_pb2.HttpBody(content_type=content_type, data=body).SerializeToString()
+            return self.channel.unary_stream(HTTP_SERVICE + "InvokeHttp")(message, metadata=metadata)
+        pieces = body
+
+        async def messages() -> AsyncIterator[bytes]:
+            if isinstance(pieces, Sequence):
+                for piece in pieces:
+                    yield httpbody_pb2.HttpBody(content_type=content_type, data=piece).SerializeToString()
+            else:
+                async for piece in pieces:
+                    yield httpbody_pb2.HttpBody(content_type=content_type, data=piece).SerializeToString()
+
+        return self.channel.stream_stream(HTTP_SERVICE + "InvokeHttpStream")(messages(), metadata=metadata)
+
+
+async def finished(call: Any) -> Answer:
+    """The whole answer of a call."""
+    answer = await head(call)
+    async for message in call:
+        if message == RESET:
+            answer.reset = True
+        else:
+            answer.messages.append(httpbody_pb2.HttpBody.FromString(message).data)
+    return answer
+
+
+async def head(call: Any) -> Answer:
+    """Status and headers, as soon as they are there."""
+    status, content_type, headers = 0, None, []
+    for key, value in await call.initial_metadata():
+        if key == "x-fn-status":
+            status = int(value)
+        elif key == "x-fn-ct":
+            content_type = value
+        elif key == "x-fn-h":
+            name, _, encoded = value.partition("=")
+            headers.append((name, unquote_to_bytes(encoded)))
+    return Answer(status, content_type, headers, [], False)
+
+
+@asynccontextmanager
+async def mesh_running(run_dir: Path, **settings: Any) -> AsyncIterator[Mesh]:
+    async with AsyncExitStack() as stack:
+        mesh = Mesh(run_dir, stack)
+        (run_dir / "token").write_text(mesh.token.value)
+        await mesh.start_deploy()
+        stack.push_async_callback(mesh.stop_deploy)
+        await stack.enter_async_context(
+            serve(
+                f"unix:{run_dir}/registry.sock",
+                lambda server: registry_grpc.add_RegistryInternalServiceServicer_to_server(
+                    mesh.registry, server
+                ),
+                public_services=(),
+                internal_services=("fnmesh.internal.registry.v1.RegistryInternalService",),
+                auth=Authenticator("off", mesh.token),
+                drain_s=0.1,
+            )
+        )
+        fields = {
+            "data_dir": run_dir,
+            "run_dir": run_dir,
+            "registry_address": f"unix:{run_dir}/registry.sock",
+            "deploy_address": f"unix:{run_dir}/deploy.sock",
+            "gateway_address": f"unix:{run_dir}/gateway.sock",
+            "invoke_address": f"unix:{run_dir}/invoke.sock",
+            "invoke_grace_s": 0.3,
+            "invoke_drain_s": 3.0,
+            "invoke_flush_interval_s": 0.02,
+            **settings,
+        }
+        mesh.running = await stack.enter_async_context(app(InvokeSettings(**fields)))
+        # Channels and workloads made by the test go first.
+        async with AsyncExitStack() as inner:
+            mesh.stack = inner
+            yield mesh
+
+
+Launcher = Callable[..., Any]
+
+
+@pytest.fixture
+async def mesh(tmp_run_dir: Path) -> AsyncIterator[Mesh]:
+    async with mesh_running(tmp_run_dir) as running:
+        yield running
+
+
+@pytest.fixture
+def invoke_key() -> registry_pb.VerifyApiKeyResponse:
+    return registry_pb.VerifyApiKeyResponse(key_id="k1", scopes=[api_key_pb2.SCOPE_INVOKE])
+
+
+@pytest.fixture
+def kit() -> Any:
+    """The names of this file, for tests: `kit.says(...)`."""
+    import sys
+
+    return sys.modules[__name__]

@@ -1,0 +1,93 @@
+"""Commands without a mesh: help, templates, errors as one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = [
+    "up", "new", "deploy", "invoke", "list", "show", "logs", "env set", "env unset", "env list", "builds",
+    "executions", "trace", "rollback", "delete", "doctor", "key create", "key list", "key revoke", "db upgrade",
+]  # fmt: skip
+
+
+def run(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        capture_output=True, text=True, check=False, cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", "TERM": "dumb", **environ},
+    )  # fmt: skip
+
+
+def _free_server() -> str:
+    return "127.0.0.1:1"  # nothing listens on port 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
+    done = run(*command.split(), "--help")
+
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert "fnmesh " in done.stdout
+    assert "--json" in done.stdout
+
+
+def test_help_is_quick() -> None:
+    """What is slow to import is not imported: neither grpc nor the stubs are needed for help."""
+    code = "import sys, cli.main; print([n for n in sys.modules if n.split('.')[0] in ('grpc', 'fnmesh', 'google')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["show", "x"], ["invoke", "x"], ["logs", "x"], ["trace", "0" * 32], ["key", "list"]],
+)
+def test_no_mesh_is_one_sentence_that_says_what_to_do(arguments: list[str]) -> None:
+    done = run(*arguments, "--server", _free_server())
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "fnmesh: No mesh answers at http://127.0.0.1:1; start one with `fnmesh up`, or name another with "
+        "--server.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "No such command"),
+        (["show"], "see `fnmesh show --help`"),
+        (["env", "set", "x", "NOT_A_PAIR"], "not of the form KEY=VALUE"),
+        (["invoke", "x", "-d", "{"], "The event is not JSON"),
+        (["list", "--server", "http://x/y"], "not the address of a mesh"),
+        (["deploy", "nowhere"], "There is no file or directory 'nowhere'"),
+        (["up", "--listen", "nowhere"], "not an address to listen on"),
+    ],
+)
+def test_errors_are_one_sentence(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path, FNMESH_DATA_DIR=str(tmp_path))
+
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("runtime", "entry"), [("python", "handler.py"), ("node", "index.mjs")])
+def test_templates(runtime: str, entry: str, tmp_path: Path) -> None:
+    done = run("new", "hello", "--runtime", runtime, "--json", cwd=tmp_path)
+
+    made = json.loads(done.stdout)
+    assert entry in made["files"]
+    assert sorted(made["files"]) == sorted(path.name for path in (tmp_path / "hello").iterdir())
+    again = run("new", "hello", cwd=tmp_path)
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
