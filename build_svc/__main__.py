@@ -1,8 +1,12 @@
 """`python -m build_svc`: runs the service; `python -m build_svc migrate`: brings its tables up to date."""
 
-from build_svc import app
-from build_svc.settings import BuildSettings
-from mesh.main import run
+import os
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # builds are exec'ed at once; gRPC need not follow a fork
+
+from build_svc import app  # noqa: E402 -- gRPC reads the variable when it is imported
+from build_svc.settings import BuildSettings  # noqa: E402
+from mesh.main import run  # noqa: E402
 
 if __name__ == "__main__":
     run(BuildSettings, app.running, migrate=app.migrate)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import stat
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
-from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 
 from build_svc import sandbox
 from build_svc.archive_check import ArchiveLimits
@@ -35,6 +37,7 @@ from build_svc.targets import DefaultTarget
 from build_svc.toolchain import Toolchain
 from build_svc.tree_cache import TreeCache
 from build_svc.worker import Timing, Worker
+from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 from mesh.auth import Authenticator
 from mesh.blobs import open_blobs
 from mesh.clock import Clock, SystemClock
@@ -94,7 +97,101 @@ async def running(settings: BuildSettings, clock: Clock | None = None) -> AsyncI
                 auth=Authenticator(settings.auth, token, verifier),
             )
         )
-        await stack.enter_async_context(
-            joined(settings.gateway_address, settings.service, bound.address, token=token)
-        )
+        await stack.enter_async_context(joined(settings.gateway_address, settings.service, bound.address, token=token))
         yield bound
+
+
+async def _wire(
+    settings: BuildSettings,
+    database: Database,
+    channel: grpc.aio.Channel,
+    clock: Clock,
+    stack: AsyncExitStack,
+) -> tuple[BuildServicer, list[Coroutine[Any, Any, None]]]:
+    """The servicer, and the loops to run beside it."""
+    store, shelf, hints = BuildStore(database, clock), Shelf(database, clock), Hints()
+    registry = GrpcRegistry(channel)
+    blobs = open_blobs(settings.blob_url)
+    workshop = open_workshop(settings)
+    limits = ArchiveLimits(settings.build_unpacked_max_bytes, settings.build_entries_max)
+    sources = Sources(shelf, blobs, max_bytes=settings.build_source_max_bytes, limits=limits, spool=workshop)
+    daemon = DockerDaemon(
+        os.environ.get("DOCKER_HOST", ""),
+        settings.read_mesh_id(),
+        ContainerLimits(settings.build_docker_memory_bytes, settings.build_docker_cpus),
+        threads=2 * settings.build_parallelism + 4,
+    )
+    stack.push_async_callback(daemon.close)
+    made = BuiltImages(daemon)
+    cache = TreeCache(workshop / "cache")
+    toolchain = Toolchain(
+        workshop / "toolchain",
+        workload_python=settings.workload_python,
+        uid=sandbox.build_uid(settings.build_uid_base, "0"),
+        environ=os.environ,
+    )
+    process = ProcessBuilder(toolchain, cache, blobs, max_bytes=settings.build_artifact_max_bytes)
+    bases = {Runtime.PYTHON: settings.build_python_image, Runtime.NODE: settings.build_node_image}
+    docker = DockerBuilder(daemon, made, shelf, bases, os.environ)
+    default_target = DefaultTarget(daemon.answers, clock)
+    pipeline = Pipeline(
+        shelf,
+        sources,
+        {Target.PROCESS: process, Target.DOCKER: docker},
+        workshop=workshop,
+        limits=limits,
+        uid_base=settings.build_uid_base,
+    )
+    timing = Timing(settings.build_lease_s, settings.build_timeout_s)
+    worker = Worker(store, pipeline, registry, default_target, hints, timing, clock)
+    reporter = Reporter(store, shelf, registry, hints)
+    sweeper = Sweeper(
+        store,
+        shelf,
+        registry,
+        {ArtifactKind.TREE: process, ArtifactKind.IMAGE: docker},
+        blobs,
+        cache,
+        made,
+        hints,
+        clock,
+        Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s)),
+    )
+    acceptance = Acceptance(store, shelf, registry, default_target, hints, clock)
+    parts = Parts(store, sources, acceptance, registry, hints, clock)
+    loops = [
+        claim_loop(
+            worker.claim,
+            worker.work,
+            slots=settings.build_parallelism,
+            interval_s=_CLAIM_S,
+            wake=hints.work,
+            name="builds",
+        ),
+        run_forever(reporter.step, interval_s=_REPORT_S, wake=hints.reports, name="reports"),
+        run_forever(sweeper.step, interval_s=settings.build_gc_interval_s, wake=hints.sweep, name="sweep"),
+        run_forever(sweeper.watch_deletions, interval_s=_SWEEP_SOON_S, name="deletions"),
+    ]
+    return BuildServicer(parts, watch_max_age_s=settings.build_watch_max_age_s), loops
+
+
+def open_workshop(settings: BuildSettings) -> Path:
+    """The directory where builds run: ours alone to write, for any user to pass through. Raises StartupError."""
+    path = settings.build_work_dir or settings.data_dir.absolute() / "build"
+    if settings.build_work_dir is None and os.geteuid() == 0 and not _passable(path):
+        name = hashlib.sha256(str(settings.data_dir.absolute()).encode()).hexdigest()[:8]
+        path = Path(tempfile.gettempdir()) / f"fnmesh-build-{name}"
+    path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    status = path.lstat()
+    if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
+        raise StartupError(f"{path} belongs to somebody else; set FNMESH_BUILD_WORK_DIR to a directory of your own.")
+    path.chmod(0o755)
+    for name in ("scratch", "cache", "toolchain"):
+        (path / name).mkdir(mode=0o755, exist_ok=True)
+    return path
+
+
+def _passable(path: Path) -> bool:
+    """Whether any user could pass through to `path`, as far as it is there already."""
+    path = path.resolve()
+    return all(one.stat().st_mode & 0o001 for one in path.parents if one.exists())

@@ -22,9 +22,9 @@ from mesh.errors import Unavailable
 
 T = TypeVar("T")
 LineSink = Callable[[bytes], Awaitable[None]]
-_CALL_S = 60.0
-_COMMIT_S = 300.0
-_PING_S = 2.0
+_CALL_S = 60
+_COMMIT_S = 300
+_PING_S = 2
 DOWN = (RequestException, HTTPError, OSError)
 
 
@@ -100,7 +100,7 @@ class DockerDaemon:
     async def inspect(self, name: str) -> Mapping[str, Any] | None:
         """What the daemon says of an image; None if it is not here."""
         try:
-            return await self.call(lambda api: dict(api.inspect_image(name)))
+            return await self.call(lambda api: dict(api.inspect_image(name)))  # type: ignore[no-untyped-call]
         except ImageNotFound:
             return None
 

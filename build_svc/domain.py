@@ -40,9 +40,7 @@ class BuildState(StrEnum):
 FINAL_STATES = frozenset({BuildState.DONE, BuildState.FAILED, BuildState.CANCELLED})
 _FOLLOWS: Mapping[BuildState, frozenset[BuildState]] = {
     BuildState.PENDING: frozenset({BuildState.BUILDING, BuildState.FAILED, BuildState.CANCELLED}),
-    BuildState.BUILDING: frozenset(
-        {BuildState.PUSHING, BuildState.DONE, BuildState.FAILED, BuildState.CANCELLED}
-    ),
+    BuildState.BUILDING: frozenset({BuildState.PUSHING, BuildState.DONE, BuildState.FAILED, BuildState.CANCELLED}),
     BuildState.PUSHING: frozenset({BuildState.DONE, BuildState.FAILED, BuildState.CANCELLED}),
 }
 

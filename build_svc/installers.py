@@ -22,7 +22,14 @@ PIP_OPTIONS = (
     "install", "--no-input", "--no-color", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar=off",
     "--root-user-action=ignore", "--no-warn-script-location", "--no-compile",
 )  # fmt: skip
-NPM_OPTIONS = ("--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--color=false")
+NPM_OPTIONS = (
+    "--omit=dev",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--no-progress",
+    "--color=false",
+)
 _PIP_STEP = re.compile(r"\s*(Collecting|Downloading|Using cached|Building wheel|Getting requirements) ")
 _NPM_ERROR = re.compile(r"npm (ERR!|error) ?(.*)")
 
@@ -74,7 +81,16 @@ class Installer:
         await self._run(argv, job, journal, home, work, pip_error)
         if not packages.exists():  # every line had a marker that does not hold here
             packages.mkdir()
-        compiling = [python, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(packages)]
+        compiling = [
+            python,
+            "-I",
+            "-m",
+            "compileall",
+            "-q",
+            "--invalidation-mode",
+            "unchecked-hash",
+            str(packages),
+        ]
         await sandbox.run(  # what does not compile says so when it is imported
             compiling, uid=job.uid, cwd=work, env=await self._toolchain.environment(home), on_line=_nowhere
         )
@@ -187,7 +203,7 @@ def _lay_out(job: Job, work: Path, wanted: Libraries | None) -> None:
             shutil.copyfile(job.app / name, work / name)
     if job.uid is not None:
         for directory, _, files in os.walk(work):
-            for path in (directory, *(os.path.join(directory, name) for name in files)):
+            for path in (directory, *(f"{directory}/{name}" for name in files)):
                 os.chown(path, job.uid, job.uid, follow_symlinks=False)
 
 
@@ -199,5 +215,3 @@ def _plain_directory(path: Path) -> Path:
 
 async def _nowhere(line: bytes) -> None:
     return None
-
-

@@ -34,7 +34,7 @@ class BuildJournal:
     @asynccontextmanager
     async def stage(self, stage: Stage) -> AsyncIterator[None]:
         self._stage = stage
-        self._add(Progress(stage, percent_of(stage)))
+        self._add(Progress(stage, max(self._percent, percent_of(stage))))
         await self.flush()
         if stage is Stage.PUSH:
             await self._store.move(self._uid, self._owner, BuildState.PUSHING)

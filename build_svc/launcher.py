@@ -44,7 +44,7 @@ def run(spec: dict[str, object], argv: list[str]) -> None:
         sys.exit(126)
     os.umask(0o022)
     try:
-        os.execvpe(argv[0], argv, os.environ)
+        os.execvpe(argv[0], argv, os.environ)  # noqa: S606 -- no shell is wanted
     except FileNotFoundError:
         print(f"{argv[0]}: no such program", flush=True)
         os._exit(127)

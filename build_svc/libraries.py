@@ -91,7 +91,7 @@ def _node(files: Mapping[str, str]) -> Libraries | None:
     except (ValueError, RecursionError) as error:
         raise LibrariesInvalid(f"package.json is not valid JSON: {error}.") from error
     if not isinstance(package, dict):
-        raise LibrariesInvalid("package.json must be a JSON object, such as {\"dependencies\": {}}.")
+        raise LibrariesInvalid('package.json must be a JSON object, such as {"dependencies": {}}.')
     specs: list[object] = []
     for field in _NODE_DEPENDENCIES:
         wanted = package.get(field) or {}

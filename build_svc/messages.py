@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fnmesh.build.v1 import build_pb2 as pb
-from fnmesh.registry.v1 import function_pb2 as functions
-from fnmesh.registry.v1 import revision_pb2 as revisions
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from build_svc.domain import (
@@ -22,6 +19,9 @@ from build_svc.domain import (
     StateChange,
     Target,
 )
+from fnmesh.build.v1 import build_pb2 as pb
+from fnmesh.registry.v1 import function_pb2 as functions
+from fnmesh.registry.v1 import revision_pb2 as revisions
 
 RUNTIMES = {Runtime.PYTHON: functions.RUNTIME_PYTHON, Runtime.NODE: functions.RUNTIME_NODE}
 TARGETS = {Target.PROCESS: functions.TARGET_PROCESS, Target.DOCKER: functions.TARGET_DOCKER}
@@ -83,9 +83,7 @@ def event_message(event: Event) -> pb.BuildEvent:
         case LogLine(stage, text):
             message.log_line.CopyFrom(pb.LogLine(stage=_stage(stage), text=text))
         case StateChange(build):
-            message.state_change.CopyFrom(
-                pb.StateChange(state=_state(build.state), build=build_message(build))
-            )
+            message.state_change.CopyFrom(pb.StateChange(state=_state(build.state), build=build_message(build)))
     return message
 
 

@@ -7,13 +7,23 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from build_svc import archive_check, sandbox
 from build_svc.archive_check import ArchiveLimits, SourceInvalid
-from build_svc.domain import BUILDER_VERSION, Artifact, Build, BuildFailed, Runtime, Source, Stage, Target, artifact_digest
+from build_svc.domain import (
+    BUILDER_VERSION,
+    Artifact,
+    Build,
+    BuildFailed,
+    Runtime,
+    Source,
+    Stage,
+    Target,
+    artifact_digest,
+)
 from build_svc.libraries import LibrariesInvalid
 from build_svc.ports import Builder, Job, Journal
 from build_svc.shelf import Shelf
@@ -54,28 +64,19 @@ class Pipeline:
         if source is None:
             raise BuildFailed("The source is not stored any more; upload it again.")
         builder = self._builder(build)
-        async with journal.stage(Stage.UNPACK):
-            runtime = _runtime(build, source)
-            key = artifact_digest(
-                {
-                    "source": source.digest,
-                    "runtime": runtime,
-                    "target": build.target,
-                    "handler": build.handler,
-                    "server": catalog.runtime_version(runtime.value),
-                    "builder": BUILDER_VERSION,
-                }
-                | {f"environment {k}": v for k, v in (await builder.environment(runtime, journal)).items()}
-            )
-            found = await self._shelf.pin(build.uid, owner, key)
-            if found is not None and await builder.is_there(found.reference):
-                return found, True
-            if found is not None:
-                await self._shelf.lost(found)
-        async with self._scratch(build) as (scratch, uid):
-            app = scratch / "app"
+        runtime = _runtime(build, source)
+        async with AsyncExitStack() as stack:
             async with journal.stage(Stage.UNPACK):
-                await self._unpack(source, app)
+                environment = await builder.environment(runtime, journal)
+                key = _key(build, source, runtime, environment)
+                found = await self._shelf.pin(build.uid, owner, key)
+                if found is not None and await builder.is_there(found.reference):
+                    return found, True
+                if found is not None:
+                    await self._shelf.lost(found)
+                scratch, uid = await stack.enter_async_context(self._scratch(build))
+                await self._unpack(source, scratch / "app")
+            app = scratch / "app"
             job = Job(build, runtime, _entry_file(source, runtime, app), key, app, scratch, uid)
             return await self._shelf.keep_artifact(await builder.make(job, journal)), False
 
@@ -86,7 +87,7 @@ class Pipeline:
             raise BuildFailed(f"This mesh cannot build for the target '{build.target}'.") from None
 
     async def _unpack(self, source: Source, app: Path) -> None:
-        app.mkdir(mode=0o755)
+        await asyncio.to_thread(app.mkdir, mode=0o755)
         with tempfile.TemporaryFile(dir=self._workshop) as spooled:
             file = cast(BinaryIO, spooled)
             async for chunk in self._sources.read(source):
@@ -113,6 +114,19 @@ class Pipeline:
             yield path, uid
         finally:
             await asyncio.shield(asyncio.to_thread(_remove, path))
+
+
+def _key(build: Build, source: Source, runtime: Runtime, environment: Mapping[str, str]) -> str:
+    """The artifact's digest. What is to be installed is part of the source; the handler's name is checked."""
+    parts = {
+        "source": source.digest,
+        "runtime": runtime.value,
+        "target": build.target,
+        "handler": build.handler,
+        "server": catalog.runtime_version(runtime.value),
+        "builder": BUILDER_VERSION,
+    }
+    return artifact_digest(parts | {f"environment {name}": value for name, value in environment.items()})
 
 
 def _runtime(build: Build, source: Source) -> Runtime:

@@ -35,7 +35,8 @@ class ProcessBuilder:
         node = await self._toolchain.node()
         if node is None:
             raise BuildFailed(
-                "There is no Node.js on this machine that any user can run; install it, or deploy with the target docker."
+                "There is no Node.js on this machine that any user can run;"
+                " install it, or deploy with the target docker."
             )
         return {"node": node.abi}
 
@@ -77,6 +78,7 @@ class ProcessBuilder:
         lines: list[str] = []
 
         async def tell(line: bytes) -> None:
+            line = line.replace(f"{job.app}/".encode(), b"")
             lines.append(line.decode("utf-8", "replace"))
             await journal.line(line)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import grpc.aio
-from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
-from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
-from fnmesh.registry.v1 import function_pb2 as functions
 
 from build_svc import messages
 from build_svc.domain import Build, BuildState, FunctionFacts, Runtime, Target
+from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
+from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
+from fnmesh.registry.v1 import function_pb2 as functions
 from mesh import deadline
 
 _REPORT_S = 10.0

@@ -27,10 +27,35 @@ PASSED_ON = (
 _PASSED_ON_PREFIXES = ("PIP_", "NPM_CONFIG_")
 _PASSED_ON_SUFFIX = "_PROXY"
 _OURS_TO_SET = frozenset(
-    """PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_SRC PIP_PYTHON PIP_CACHE_DIR PIP_NO_CACHE_DIR PIP_CONFIG_FILE
-    PIP_LOG PIP_LOG_FILE PIP_REQUIREMENT PIP_CONSTRAINT PIP_EDITABLE PIP_DRY_RUN PIP_REPORT PIP_QUIET PIP_VERBOSE
-    PIP_REQUIRE_VIRTUALENV NPM_CONFIG_PREFIX NPM_CONFIG_CACHE NPM_CONFIG_USERCONFIG NPM_CONFIG_GLOBAL
-    NPM_CONFIG_LOCATION NPM_CONFIG_DRY_RUN NPM_CONFIG_LOGS_DIR NPM_CONFIG_TMP""".split()
+    [
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_ROOT",
+        "PIP_USER",
+        "PIP_SRC",
+        "PIP_PYTHON",
+        "PIP_CACHE_DIR",
+        "PIP_NO_CACHE_DIR",
+        "PIP_CONFIG_FILE",
+        "PIP_LOG",
+        "PIP_LOG_FILE",
+        "PIP_REQUIREMENT",
+        "PIP_CONSTRAINT",
+        "PIP_EDITABLE",
+        "PIP_DRY_RUN",
+        "PIP_REPORT",
+        "PIP_QUIET",
+        "PIP_VERBOSE",
+        "PIP_REQUIRE_VIRTUALENV",
+        "NPM_CONFIG_PREFIX",
+        "NPM_CONFIG_CACHE",
+        "NPM_CONFIG_USERCONFIG",
+        "NPM_CONFIG_GLOBAL",
+        "NPM_CONFIG_LOCATION",
+        "NPM_CONFIG_DRY_RUN",
+        "NPM_CONFIG_LOGS_DIR",
+        "NPM_CONFIG_TMP",
+    ]
 )
 
 
@@ -69,9 +94,7 @@ def reachable(path: Path) -> bool:
     return bool(path.stat().st_mode & wanted == wanted) and all(one.stat().st_mode & 0o001 for one in path.parents)
 
 
-async def run(
-    argv: Sequence[str], *, uid: int | None, cwd: Path, env: Mapping[str, str], on_line: LineSink
-) -> int:
+async def run(argv: Sequence[str], *, uid: int | None, cwd: Path, env: Mapping[str, str], on_line: LineSink) -> int:
     """Run `argv` as `uid` in a session of its own and pass on each line it writes; returns its exit status.
 
     Whatever it started is dead when this returns, also when it is cancelled.

@@ -7,10 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from fnmesh.build.v1 import build_pb2 as builds
-from fnmesh.build.v1 import build_service_pb2 as pb
-from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
-
 from build_svc import messages
 from build_svc.creation import Acceptance
 from build_svc.domain import Build, Event, StateChange
@@ -18,6 +14,9 @@ from build_svc.hints import Hints
 from build_svc.ports import Registry
 from build_svc.sources import Sources
 from build_svc.store import BuildStore
+from fnmesh.build.v1 import build_pb2 as builds
+from fnmesh.build.v1 import build_service_pb2 as pb
+from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 from mesh import names, pages
 from mesh.auth import Scope, require_scope
 from mesh.clock import Clock
@@ -49,7 +48,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         self._parts = parts
         self._watch_max_age_s = watch_max_age_s
 
-    async def UploadSource(  # type: ignore[override]  # grpc.aio passes an async iterator
+    async def UploadSource(
         self, request_iterator: AsyncIterator[pb.UploadSourceRequest], context: object
     ) -> pb.UploadSourceResponse:
         require_scope(Scope.DEPLOY)
@@ -59,7 +58,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         source = await self._parts.sources.upload(first.filename, _chunks(request_iterator))
         return pb.UploadSourceResponse(source_digest=source.digest, size_bytes=source.size_bytes)
 
-    async def CreateBuild(self, request: pb.CreateBuildRequest, context: object) -> builds.Build:  # type: ignore[override]
+    async def CreateBuild(self, request: pb.CreateBuildRequest, context: object) -> builds.Build:
         require_scope(Scope.DEPLOY)
         names.parse(names.FUNCTION, request.parent, field="parent")
         if not request.build.source_digest:
@@ -72,12 +71,10 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         )
         return messages.build_message(build)
 
-    async def GetBuild(self, request: pb.GetBuildRequest, context: object) -> builds.Build:  # type: ignore[override]
+    async def GetBuild(self, request: pb.GetBuildRequest, context: object) -> builds.Build:
         return messages.build_message(await self._find(request.name))
 
-    async def ListBuilds(  # type: ignore[override]
-        self, request: pb.ListBuildsRequest, context: object
-    ) -> pb.ListBuildsResponse:
+    async def ListBuilds(self, request: pb.ListBuildsRequest, context: object) -> pb.ListBuildsResponse:
         require_scope(Scope.DEPLOY)
         workspace, function = names.parse(names.FUNCTION, request.parent, field="parent")
         size = pages.page_size(request.page_size)
@@ -100,9 +97,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
             answer.next_page_token = pages.encode_token(f"builds {request.parent}", [found[size - 1].uid])
         return answer
 
-    async def WatchBuild(  # type: ignore[override]
-        self, request: pb.WatchBuildRequest, context: object
-    ) -> AsyncIterator[builds.BuildEvent]:
+    async def WatchBuild(self, request: pb.WatchBuildRequest, context: object) -> AsyncIterator[builds.BuildEvent]:
         build = await self._find(request.name)
         sequence = request.after_sequence
         if sequence < 0:
@@ -128,7 +123,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
                             await changed.wait()
         raise Unavailable("STREAM_TOO_OLD", f"The stream is old; watch again after event {sequence}.", retry_after_s=0)
 
-    async def CancelBuild(self, request: pb.CancelBuildRequest, context: object) -> builds.Build:  # type: ignore[override]
+    async def CancelBuild(self, request: pb.CancelBuildRequest, context: object) -> builds.Build:
         build = await self._find(request.name)
         cancelled = await self._parts.store.request_cancel(build.uid)
         self._parts.hints.cancel(build.uid)
@@ -149,7 +144,11 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         if build is None:
             raise missing
         require_scope(Scope.DEPLOY, build.function.split("/")[1])
-        if parent and parent != build.function and (await self._parts.registry.resolve(parent)).uid != build.function_uid:
+        if (
+            parent
+            and parent != build.function
+            and (await self._parts.registry.resolve(parent)).uid != build.function_uid
+        ):
             raise missing
         return build
 

@@ -123,13 +123,13 @@ class Shelf:
             values = await self._used(conn)
             if row is not None:
                 await self._discard(conn, artifact.kind.value, artifact.reference)
-                await conn.execute(
-                    sa.update(artifacts).where(artifacts.c.digest == artifact.digest).values(values)
-                )
+                await conn.execute(sa.update(artifacts).where(artifacts.c.digest == artifact.digest).values(values))
                 found = rows.artifact_of(row._mapping)
                 assert found is not None
                 return found
-            mine = {name: getattr(artifact, name) for name in ("digest", "kind", "reference", "size_bytes", "entry_file")}
+            mine = {
+                name: getattr(artifact, name) for name in ("digest", "kind", "reference", "size_bytes", "entry_file")
+            }
             await conn.execute(sa.insert(artifacts).values(mine | values | {"referenced": False}))
             return artifact
 
@@ -191,7 +191,8 @@ class Shelf:
 
             async def work(conn: AsyncConnection, digest: str = digest) -> int:
                 wanted = sa.exists().where(
-                    builds.c.pinned_digest == digest, sa.or_(builds.c.state.not_in(_FINAL), ~builds.c.reported)
+                    builds.c.pinned_digest == digest,
+                    sa.or_(builds.c.state.not_in(_FINAL), ~builds.c.reported),
                 )
                 gone = sa.delete(artifacts).where(
                     artifacts.c.digest == digest, artifacts.c.used_version <= not_used_after, ~wanted
@@ -248,7 +249,8 @@ class Shelf:
 
         async def work(conn: AsyncConnection) -> str | None:
             touch = sa.update(caches).where(caches.c.key == key).values(used_time=self._clock.now())
-            return (await conn.execute(touch.returning(caches.c.reference))).scalar_one_or_none()
+            found: str | None = (await conn.execute(touch.returning(caches.c.reference))).scalar_one_or_none()
+            return found
 
         return await self._database.transaction(work)
 
@@ -260,7 +262,12 @@ class Shelf:
             old = (await conn.execute(gone)).scalar_one_or_none()
             if old is not None and old != reference:
                 await self._discard(conn, "IMAGE", old)
-            values = {"key": key, "reference": reference, "size_bytes": size_bytes, "used_time": self._clock.now()}
+            values = {
+                "key": key,
+                "reference": reference,
+                "size_bytes": size_bytes,
+                "used_time": self._clock.now(),
+            }
             await conn.execute(sa.insert(caches).values(values))
 
         await self._database.transaction(work)

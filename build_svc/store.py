@@ -117,9 +117,7 @@ class BuildStore:
         now = self._clock.now()
         free = sa.or_(builds.c.lease_until.is_(None), builds.c.lease_until <= now)
         accepted = sa.or_(builds.c.revision != "", builds.c.create_time <= now - timedelta(seconds=accept_s))
-        query = (
-            sa.select(builds).where(builds.c.state.not_in(_FINAL), free, accepted).order_by(builds.c.uid).limit(1)
-        )
+        query = sa.select(builds).where(builds.c.state.not_in(_FINAL), free, accepted).order_by(builds.c.uid).limit(1)
         async with self._database.read() as conn:  # most of the time there is nothing: no need to take turns
             if (await conn.execute(query)).one_or_none() is None:
                 return None
@@ -171,8 +169,9 @@ class BuildStore:
             kept: list[Happening] = []
             for happening in happenings:
                 build = after(build, happening)
-                forward = isinstance(happening, Progress)
-                kept.append(replace(happening, percent=build.percent) if forward else happening)
+                if isinstance(happening, Progress):
+                    happening = Progress(happening.stage, build.percent)
+                kept.append(happening)
             values = {"stage": build.stage, "percent": build.percent}
             await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(values))
             return await self._append(conn, build, kept)
@@ -257,9 +256,7 @@ class BuildStore:
 
     async def open_of_function(self, function_uid: str) -> Sequence[str]:
         """Builds of a function that have not ended."""
-        query = sa.select(builds.c.uid).where(
-            builds.c.function_uid == function_uid, builds.c.state.not_in(_FINAL)
-        )
+        query = sa.select(builds.c.uid).where(builds.c.function_uid == function_uid, builds.c.state.not_in(_FINAL))
         async with self._database.read() as conn:
             return list((await conn.execute(query)).scalars())
 

@@ -90,7 +90,9 @@ class Sweeper:
         given_up += await self._shelf.give_up_sources(sources, not_used_after=version)
         unused_since = now - self._ages.cache_unused
         given_up += await self._shelf.give_up_cached_images(unused_since=unused_since)
-        for image in await self._images.strays(older_than=now - self._ages.grace, known=await self._shelf.known_images()):
+        for image in await self._images.strays(
+            older_than=now - self._ages.grace, known=await self._shelf.known_images()
+        ):
             await self._shelf.discard(ArtifactKind.IMAGE.value, image)
         self._cache.prune(unused_s=self._ages.cache_unused.total_seconds())
         emptied = await self._empty()

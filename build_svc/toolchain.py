@@ -19,10 +19,11 @@ from build_svc import sandbox
 from build_svc.domain import BuildFailed
 
 _DEFAULT_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
-_ASK_PYTHON = (
-    "import json, sys, sysconfig; print(json.dumps({'minor': list(sys.version_info[:2]),"
-    " 'abi': '-'.join([sys.implementation.cache_tag, sysconfig.get_platform(), str(sysconfig.get_config_var('SOABI'))])}))"
-)
+_ASK_PYTHON = """
+import json, sys, sysconfig
+abi = [sys.implementation.cache_tag, sysconfig.get_platform(), str(sysconfig.get_config_var("SOABI"))]
+print(json.dumps({"minor": list(sys.version_info[:2]), "abi": "-".join(abi)}))
+"""
 _FILE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
 CHECK_PYTHON = Path(__file__).with_name("check_python.py")
 
@@ -206,7 +207,12 @@ def merged_pip_configuration(environ: Mapping[str, str], home: Path) -> str:
     The build's user has another home, and often may not read the operator's.
     """
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", config / "pip/pip.conf"]
+    files = [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip/pip.conf",
+        config / "pip/pip.conf",
+    ]
     files.append(Path(sys.prefix) / "pip.conf")
     if (given := environ.get("PIP_CONFIG_FILE")) and given != os.devnull:
         files.append(Path(given))

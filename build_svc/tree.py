@@ -34,9 +34,7 @@ def pack(parts: Mapping[str, Path], out: BinaryIO, *, comment: str, left_out: fr
     Raises TreeInvalid for a link that leads out of its part, and for anything but files, directories and links.
     """
     total = 0
-    with tarfile.open(
-        fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": comment}
-    ) as archive:
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": comment}) as archive:
         for place in sorted(parts):
             for path, name in _walk(parts[place], PurePosixPath(place), left_out):
                 total += _add(archive, path, name, parts[place])
@@ -62,7 +60,7 @@ def _add(archive: tarfile.TarFile, path: Path, name: PurePosixPath, root: Path) 
     if stat.S_ISDIR(status.st_mode):
         info.type, info.mode = tarfile.DIRTYPE, 0o755
     elif stat.S_ISLNK(status.st_mode):
-        info.type, info.linkname, info.mode = tarfile.SYMTYPE, os.readlink(path), 0o777
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
         _check_link(path, info.linkname, root)
     elif stat.S_ISREG(status.st_mode):
         info.size = status.st_size
@@ -76,6 +74,6 @@ def _add(archive: tarfile.TarFile, path: Path, name: PurePosixPath, root: Path) 
 
 
 def _check_link(path: Path, target: str, root: Path) -> None:
-    inside = os.path.normpath(os.path.join(path.parent, target))
-    if os.path.isabs(target) or not Path(inside).is_relative_to(root):
+    inside = os.path.normpath(path.parent / target)
+    if Path(target).is_absolute() or not Path(inside).is_relative_to(root):
         raise TreeInvalid(f"{path.relative_to(root)} is a link that leads out of the function's own files.")

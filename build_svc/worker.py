@@ -14,6 +14,7 @@ from build_svc.ports import Registry
 from build_svc.store import BuildStore, LeaseLost
 from build_svc.targets import DefaultTarget
 from mesh import ids, telemetry
+from mesh.clock import Clock
 from mesh.errors import Aborted, DeadlineExceeded, MeshError, Unavailable
 from mesh.logs import get_logger
 
@@ -61,6 +62,7 @@ class Worker:
         default_target: DefaultTarget,
         hints: Hints,
         timing: Timing,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._pipeline = pipeline
@@ -68,6 +70,7 @@ class Worker:
         self._default_target = default_target
         self._hints = hints
         self._timing = timing
+        self._clock = clock
 
     async def claim(self) -> Claimed | None:
         """The next build, or None; builds that end without work (cancelled, tried too often) end here."""
@@ -98,7 +101,12 @@ class Worker:
 
     async def _finish(self, build: Build, owner: str, outcome: _Outcome) -> None:
         ended = await self._store.finish(
-            build.uid, owner, outcome.state, error=outcome.error, artifact=outcome.artifact, cached=outcome.cached
+            build.uid,
+            owner,
+            outcome.state,
+            error=outcome.error,
+            artifact=outcome.artifact,
+            cached=outcome.cached,
         )
         log.info("build_ended", build=build.uid, state=ended.state.value, cached=ended.cached, error=ended.error)
 
@@ -152,11 +160,18 @@ class Worker:
         except BuildFailed as error:
             return _Outcome(BuildState.FAILED, str(error))
         except TimeoutError:
-            limit = f"{self._timing.limit_s / 60:g} minutes" if self._timing.limit_s >= 60 else f"{self._timing.limit_s:g} s"
+            limit = (
+                f"{self._timing.limit_s / 60:g} minutes"
+                if self._timing.limit_s >= 60
+                else f"{self._timing.limit_s:g} s"
+            )
             return _Outcome(
-                BuildState.FAILED, f"The build took longer than its limit of {limit} and was stopped; ask for fewer libraries."
+                BuildState.FAILED,
+                f"The build took longer than its limit of {limit} and was stopped; ask for fewer libraries.",
             )
         except _TRANSIENT as error:
+            if self._is_old(build):
+                return _Outcome(BuildState.FAILED, error.message)
             log.warning("build_postponed", build=build.uid, reason=error.reason)
             await self._store.postpone(build.uid, owner, delay_s=1.0, counts=False)
             return None
@@ -170,6 +185,11 @@ class Worker:
                 return _Outcome(BuildState.FAILED, "Something went wrong inside the builder; see the log of build_svc.")
             await self._store.postpone(build.uid, owner, delay_s=retry_delay_s(build.attempts), counts=True)
             return None
+
+    def _is_old(self, build: Build) -> bool:
+        """Whether waiting for others has taken as long as a build may take."""
+        began = build.start_time or build.create_time
+        return (self._clock.now() - began).total_seconds() > self._timing.limit_s
 
     async def _accepted(self, build: Build) -> Build:
         """The build with its revision: it has none yet where its creator was stopped before it could say so."""

@@ -74,13 +74,11 @@ def _what_to_try(listen: Listen, deployed: list[str]) -> str:
     lines = ["", f"The mesh answers at {listen.url}. In another terminal, try:", ""]
     if listen.port != 8080:
         lines.append(f"  export FNMESH_SERVER={listen.address}")
-    for name in deployed:
-        function = name.replace("_", "-")
-        lines.append(f"  curl -i '{listen.url}/api/{function}?name=you'")
+    lines += [f"  curl -i '{listen.url}/api/{function}?name=you'" for function in deployed]
     if deployed:
-        function = deployed[0].replace("_", "-")
+        function = deployed[0]
         lines += [
-            f"  fnmesh invoke {function} -d '{{\"name\": \"you\"}}'",
+            f'  fnmesh invoke {function} -d \'{{"name": "you"}}\'',
             f"  fnmesh logs {function} -f",
             f"  fnmesh env set {function} GREETING=hi",
             f"  fnmesh executions {function}",

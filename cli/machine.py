@@ -45,9 +45,7 @@ def _program(name: str, argv: list[str], otherwise: str) -> Finding:
     except (OSError, subprocess.TimeoutExpired):
         return Finding(name, "no", otherwise)
     version = done.stdout.strip()
-    return (
-        Finding(name, "ok", version) if done.returncode == 0 and version else Finding(name, "no", otherwise)
-    )
+    return Finding(name, "ok", version) if done.returncode == 0 and version else Finding(name, "no", otherwise)
 
 
 def _data(data_dir: Path | None, environ: Mapping[str, str]) -> Finding:

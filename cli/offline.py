@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from cli.errors import CommandError
 from cli.up.environment import child_environment
@@ -22,12 +20,9 @@ WITH_TABLES = {
 }
 
 
-def create_admin_key(data_dir: Path | None, name: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """A new admin key, as the registry prints it: JSON with its `secret`."""
-    arguments = ["create-admin-key", *(["--display-name", name] if name else [])]
-    answer = json.loads(_run("registry", arguments, data_dir, environ))
-    assert isinstance(answer, dict)
-    return answer
+def create_admin_key(data_dir: Path | None, name: str, environ: Mapping[str, str]) -> str:
+    """The secret of a new admin key."""
+    return _run("registry", ["create-admin-key", *(["--name", name] if name else [])], data_dir, environ).strip()
 
 
 def upgrade_databases(data_dir: Path | None, environ: Mapping[str, str]) -> list[str]:

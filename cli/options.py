@@ -13,9 +13,7 @@ Server = Annotated[
                  help="The mesh to talk to."),
 ]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: the messages of the API, as proto3 JSON.")]
-Workspace = Annotated[
-    str, typer.Option("--workspace", "-w", metavar="NAME", help="Workspace of the function.")
-]
+Workspace = Annotated[str, typer.Option("--workspace", "-w", metavar="NAME", help="Workspace of the function.")]
 Name = Annotated[str, typer.Argument(metavar="FUNCTION", help="Name of the function.")]
 DataDir = Annotated[
     Path | None,

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cli.output import console, word
 from fnmesh.build.v1 import build_pb2
 
-from cli.output import console, word
-
 if TYPE_CHECKING:
-    from fnmesh.client import Deploy
     from rich.progress import Progress, TaskID
+
+    from fnmesh.client import Deploy
 
 _STAGES = {
     build_pb2.STAGE_UNPACK: "unpack",
@@ -77,9 +77,7 @@ class _Bars:
             self.start(_STAGES.get(stage, "build"))
         elif self._task is not None:
             left = max(1, 100 - self._from_percent)
-            self._progress.update(
-                self._task, total=100, completed=100 * (percent - self._from_percent) / left
-            )
+            self._progress.update(self._task, total=100, completed=100 * (percent - self._from_percent) / left)
 
     def start(self, name: str) -> None:
         self.finish()

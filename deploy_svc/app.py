@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deploy_svc.domain import Policy, Target
 from deploy_svc.ending import Ending
@@ -91,6 +92,110 @@ def process_driver(
     )
 
 
+async def make_drivers(
+    settings: DeploySettings, executor: ThreadPoolExecutor, changed: asyncio.Event
+) -> dict[Target, Driver]:
+    """The drivers there are, with what their predecessors left."""
+    processes = process_driver(settings, executor, changed)
+    await processes.adopt()
+    return {Target.PROCESS: processes}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the loops and the servicers share."""
+
+    queue: WorkQueue
+    watchers: Watchers
+    changes: Wakes
+    lines: Wakes
+    loops: Sequence[Coroutine[Any, Any, None]]
+
+
+def make_parts(
+    settings: DeploySettings,
+    clock: Clock,
+    store: Store,
+    log_store: LogStore,
+    registry: RegistryClient,
+    drivers: Mapping[Target, Driver],
+    observed: asyncio.Event,
+) -> Parts:
+    """All that works by itself."""
+    policy = policy_of(settings)
+    queue, changes, lines, reports = WorkQueue(), Wakes(), Wakes(), Wakes()
+    watchers = Watchers(clock, settings.deploy_watcher_grace_s)
+    prober = HttpProber()
+    collector = LogCollector(log_store, drivers, lines, clock)
+    ending = Ending(
+        store,
+        drivers,
+        collector,
+        watchers,
+        changes,
+        clock,
+        queue.add,
+        reports.notify,
+        grace_s=settings.deploy_stop_grace_s,
+    )
+    fleet = Fleet(
+        store,
+        drivers,
+        ending,
+        collector,
+        clock,
+        queue.add,
+        observed,
+        interval_s=settings.deploy_observe_interval_s,
+    )
+    starting = Starting(
+        Surroundings(
+            store, registry, drivers, prober, fleet, ending, collector, changes, clock, policy, queue.add
+        )
+    )
+    reconciler = Reconciler(store, queue, starting, ending, watchers, changes, reports, clock, policy)
+    health = Health(
+        store,
+        prober,
+        clock,
+        queue.add,
+        interval_s=settings.deploy_health_interval_s,
+        silent_s=settings.deploy_health_silent_s,
+    )
+    housekeeping = Housekeeping(
+        store,
+        log_store,
+        collector,
+        drivers,
+        clock,
+        bounds=LogBounds(settings.deploy_log_lines, settings.deploy_log_bytes),
+        log_days=settings.deploy_log_days,
+        interval_s=settings.deploy_housekeeping_interval_s,
+    )
+    loops = [
+        *(driver.run() for driver in drivers.values()),
+        collector.run(),
+        reconciler.run(),
+        fleet.run(),
+        health.run(),
+        housekeeping.run(),
+        Reporting(store, registry, reports).run(),
+        FunctionWatch(registry, store, clock, queue.add).run(),
+    ]
+    return Parts(queue, watchers, changes, lines, loops)
+
+
+@asynccontextmanager
+async def _background(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(loop) for loop in loops]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+
+
 def policy_of(settings: DeploySettings) -> Policy:
     """The times of the state machine."""
     return Policy(
@@ -120,14 +225,10 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
         executor = ThreadPoolExecutor(_THREADS, "deploy-driver")
         stack.callback(executor.shutdown, cancel_futures=True)
         changed = asyncio.Event()
-        processes = process_driver(settings, executor, changed)
-        await processes.adopt()
-        drivers: dict[Target, Driver] = {Target.PROCESS: processes}
+        drivers = await make_drivers(settings, executor, changed)
 
-        parts = Parts.make(settings, clock, store, log_store, registry, drivers, changed)
-        tasks = await stack.enter_async_context(_Background())
-        for loop in parts.loops():
-            tasks.start(loop)
+        parts = make_parts(settings, clock, store, log_store, registry, drivers, changed)
+        await stack.enter_async_context(_background(parts.loops))
 
         deploy = DeployServicer(
             store,
@@ -137,6 +238,7 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
             parts.changes,
             parts.lines,
             clock,
+            parts.queue.add,
             stream_age_s=settings.deploy_stream_age_s,
         )
         endpoints = EndpointServicer(

@@ -33,12 +33,13 @@ class Ending:
         wakes: Wakes,
         clock: Clock,
         requeue: Callable[[str], None],
+        cleaned: Callable[[], None],
         *,
         grace_s: float,
     ) -> None:
         self._store, self._drivers, self._logs = store, drivers, logs
         self._watchers, self._wakes, self._clock = watchers, wakes, clock
-        self._requeue = requeue
+        self._requeue, self._cleaned = requeue, cleaned
         self._grace_s = grace_s
         self._ending: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -94,4 +95,5 @@ class Ending:
         if driver is not None:
             await driver.remove(instance.uid)
         await self._store.set_cleaned(instance.uid)
+        self._cleaned()
         self._watchers.forget(instance.uid)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from deploy_svc.domain import FailureKind, Instance, InstanceState, Target
 from deploy_svc.ending import Ending
+from deploy_svc.log_collector import LogCollector
 from deploy_svc.ports import Driver, Exit, Observed
 from deploy_svc.store import Store
 from mesh.clock import Clock
@@ -25,21 +26,23 @@ class Fleet:
         store: Store,
         drivers: Mapping[Target, Driver],
         ending: Ending,
+        logs: LogCollector,
         clock: Clock,
         requeue: Callable[[str], None],
+        wake: asyncio.Event,
         *,
         interval_s: float = 1.0,
     ) -> None:
         self._store = store
         self._drivers = drivers
         self._ending = ending
+        self._logs = logs
         self._clock = clock
         self._requeue = requeue
+        self._wake = wake
         self._interval_s = interval_s
         self._seen: dict[Target, Mapping[str, Observed]] = {}
         self._starting: set[str] = set()
-        self.wake = asyncio.Event()
-        self.changed = asyncio.Event()
 
     def exit_of(self, instance: str) -> Exit | None:
         """How an instance ended, as last seen; None while it runs."""
@@ -47,6 +50,7 @@ class Fleet:
             if instance in seen:
                 return seen[instance].exit
         return None
+
 
     def starting(self, instance: str, *, begun: bool) -> None:
         """Its starter looks after the instance (or does not any more): it is no orphan, and its end no crash."""
@@ -65,12 +69,15 @@ class Fleet:
                     log.debug("driver_unavailable", target=target, reason=error.reason)
                 except Exception as error:
                     log.exception("observing_failed", error, target=target)
-            await wait_for_wake(self.wake, self._interval_s)
+            await wait_for_wake(self._wake, self._interval_s)
 
     async def _look(self, target: Target, driver: Driver) -> None:
         rows = {i.uid: i for i in await self._store.live_instances() if i.target is target}
         seen = await driver.observe()  # after the rows: what is seen and has no row now has none at all
         self._seen[target] = seen
+        for uid in rows.keys() & seen.keys():
+            if rows[uid].handle:
+                self._logs.follow(rows[uid])  # a predecessor of this process may have started it
         for uid, instance in rows.items():
             if uid in self._starting or self._ending.is_ending(uid):
                 continue

@@ -23,22 +23,24 @@ def _confine(user: int | None, limits: dict[str, int]) -> None:
         with open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123 -- pathlib costs 10 ms
             score.write(_OOM_SCORE)
     except OSError:
-        pass  # noqa: SIM105 -- contextlib costs import time; not every kernel lets us
+        pass
     for name, value in limits.items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
         if hard != resource.RLIM_INFINITY and os.getuid() != 0:
             value = min(value, hard)
         resource.setrlimit(which, (value, value))
+    prctl = None
+    if sys.platform == "linux":
+        import ctypes  # here: the user may not be able to read the library
+
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
     if user is not None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    if sys.platform == "linux":
-        import ctypes
-
-        if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "no_new_privs")
+    if prctl is not None and prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(0, "no_new_privs was refused")
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ log = get_logger(__name__)
 _FLUSH_S = 0.1
 _BUFFERED_LINES = 5000
 _FINISH_S = 3.0
+_LAST_WORDS_S = 1.0
+_LAST_WORDS_CHARS = 500
 _BACKOFF = Backoff(first_s=0.2, limit_s=5.0)
 
 
@@ -32,6 +34,7 @@ class LogCollector:
         self._clock = clock
         self._tasks: asyncio.TaskGroup | None = None
         self._readers: dict[str, asyncio.Task[None]] = {}
+        self._last: dict[str, str] = {}
         self._lines: list[LogLine] = []
         self._positions: dict[str, int] = {}
         self._filled = asyncio.Event()
@@ -44,17 +47,24 @@ class LogCollector:
         """Read and store until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            failures = 0
-            while True:
-                await self._filled.wait()
-                await asyncio.sleep(_FLUSH_S)
-                try:
-                    await self.flush()
-                    failures = 0
-                except Exception as error:
-                    failures += 1
-                    log.exception("logs_not_stored", error)
-                    await asyncio.sleep(_BACKOFF.delay_s(failures))
+            try:
+                await self._write()
+            finally:
+                self._tasks = None
+                await self.flush()
+
+    async def _write(self) -> None:
+        failures = 0
+        while True:
+            await self._filled.wait()
+            await asyncio.sleep(_FLUSH_S)
+            try:
+                await self.flush()
+                failures = 0
+            except Exception as error:
+                failures += 1
+                log.exception("logs_not_stored", error)
+                await asyncio.sleep(_BACKOFF.delay_s(failures))
 
     def follow(self, instance: Instance) -> None:
         """Read the output of an instance from where its reading stopped."""
@@ -66,9 +76,17 @@ class LogCollector:
         """Add a line of the platform itself about an instance."""
         self._add(_line(instance, text, self._clock))
 
+    async def last_words(self, instance: str) -> str:
+        """The last line that an ended instance wrote, as far as it can be had quickly; empty without one."""
+        reader = self._readers.get(instance)
+        if reader is not None:
+            await asyncio.wait({reader}, timeout=_LAST_WORDS_S)
+        return self._last.get(instance, "")
+
     async def finish(self, instance: str) -> None:
         """The instance has ended: read what is left of its output, and store it."""
         reader = self._readers.pop(instance, None)
+        self._last.pop(instance, None)
         if reader is not None:
             await asyncio.wait({reader}, timeout=_FINISH_S)
             reader.cancel()
@@ -124,6 +142,8 @@ class LogCollector:
 
     def _add(self, line: LogLine) -> None:
         self._lines.append(line)
+        if line.stream is not LogStream.SYSTEM and line.text.strip():
+            self._last[line.instance] = line.text.strip()[:_LAST_WORDS_CHARS]
         self._filled.set()
         if len(self._lines) >= _BUFFERED_LINES:
             self._room.clear()

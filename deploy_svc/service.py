@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from deploy_svc.convert import TARGETS, from_function, from_line
@@ -46,6 +46,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         changes: Wakes,
         lines: Wakes,
         clock: Clock,
+        requeue: Callable[[str], None],
         *,
         stream_age_s: float = 3600.0,
     ) -> None:
@@ -53,6 +54,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         self._drivers = drivers
         self._changes, self._lines = changes, lines
         self._clock = clock
+        self._requeue = requeue
         self._stream_age_s = stream_age_s
 
     async def GetDeployment(self, request: service_pb.GetDeploymentRequest, context: Any) -> pb.Deployment:
@@ -135,7 +137,8 @@ class DeployServicer(service_grpc.DeployServiceServicer):
                 return known
         desired = await self._names.resolve(name)
         require_scope(Scope.DEPLOY, parse(FUNCTION, desired.name)[0])
-        await self._store.apply(desired, self._clock.now())
+        if await self._store.apply(desired, self._clock.now()):
+            self._requeue(desired.uid)
         found = await self._store.function(desired.uid)
         if found is None:
             raise _gone(name)

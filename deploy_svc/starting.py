@@ -10,7 +10,7 @@ from deploy_svc.domain import FailureKind, Instance, InstanceState, Policy, Targ
 from deploy_svc.ending import Ending
 from deploy_svc.fleet import Fleet
 from deploy_svc.log_collector import LogCollector
-from deploy_svc.ports import Driver, InstanceSpec, Prober, Registry, Started
+from deploy_svc.ports import Driver, Exit, InstanceSpec, Prober, Registry, Started
 from deploy_svc.store import Store
 from deploy_svc.wakes import Wakes
 from mesh import telemetry
@@ -141,8 +141,13 @@ class Starting:
                 raise StartFailed(answer.message)
             exit_ = a.fleet.exit_of(instance.uid)
             if exit_ is not None:
-                raise StartFailed(f"{exit_.sentence} It never became ready; its log may say why.")
+                raise StartFailed(_told(exit_, await a.logs.last_words(instance.uid)))
             if a.clock.monotonic() >= ends:
                 raise StartFailed(f"It did not become ready within {limit_s:g} s.")
             await asyncio.sleep(pause)
             pause = min(_PROBE_LAST_S, pause * 1.5)
+
+
+def _told(exit_: Exit, last_words: str) -> str:
+    sentence = f"{exit_.sentence} It never became ready"
+    return f"{sentence}: {last_words}" if last_words else f"{sentence}."

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 
 import grpc
+
 from fnmesh.invoke.v1 import invoke_service_pb2 as pb
 from fnmesh.invoke.v1.invoke_service_pb2_grpc import InvokeServiceStub
 
@@ -48,9 +49,7 @@ def invoke(invokes: InvokeServiceStub, name: str, event: bytes, metadata: tuple[
     print(f"  {answer.payload.decode()}")
 
 
-def invoke_stream(
-    invokes: InvokeServiceStub, name: str, event: bytes, metadata: tuple[tuple[str, str], ...]
-) -> None:
+def invoke_stream(invokes: InvokeServiceStub, name: str, event: bytes, metadata: tuple[tuple[str, str], ...]) -> None:
     """The same in pieces: for events and answers that are large, or come bit by bit."""
     for part in invokes.InvokeStream(_pieces(name, event), timeout=30, metadata=metadata):
         match part.WhichOneof("part"):

@@ -151,25 +151,23 @@ class _MeshChannel(grpc.aio.Channel):
 
 
 class StreamCall:
-    """A streaming call of grpc.aio that raises MeshError. Iterating it to the end or closing the iterator ends it."""
+    """A streaming call of grpc.aio that raises MeshError.
+
+    As with grpc.aio, iteration may be broken off and taken up again; the call ends with its last message, with
+    `cancel()`, or when nothing refers to it any more.
+    """
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
+        self._iterator: AsyncIterator[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self._items()
-
-    async def _items(self) -> AsyncIterator[Any]:
-        try:
-            async for item in self._inner:
-                yield item
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from None
-        finally:
-            self._inner.cancel()
+        if self._iterator is None:
+            self._iterator = _items(self._inner)
+        return self._iterator
 
     def __await__(self) -> Generator[Any, None, Any]:
         return _translated(self._answer()).__await__()
@@ -196,6 +194,16 @@ class StreamCall:
     async def wait_for_connection(self) -> None:
         """Returns when the other side has been reached."""
         await _translated(self._inner.wait_for_connection())
+
+
+async def _items(inner: Any) -> AsyncIterator[Any]:
+    try:
+        async for item in inner:
+            yield item
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from None
+    finally:
+        inner.cancel()
 
 
 async def _translated(call: Coroutine[Any, Any, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from mesh.clock import SystemClock
@@ -20,13 +21,15 @@ _ADMIN = 1
 
 async def open_database(settings: RegistrySettings) -> Database:
     """The registry's database, migrated. Raises StartupError."""
-    database = Database(settings.database_url, schema=SCHEMA)
-    try:
-        await database.migrate(MIGRATIONS)
-    except Exception as error:
-        await database.close()
-        raise StartupError(f"the database cannot be used (FNMESH_DATABASE_URL): {error}") from error
-    return database
+    async with AsyncExitStack() as stack:
+        try:
+            database = Database(settings.database_url, schema=SCHEMA)
+            stack.push_async_callback(database.close)
+            await database.migrate(MIGRATIONS)
+        except Exception as error:
+            raise StartupError(f"the database cannot be used (FNMESH_DATABASE_URL): {error}") from error
+        stack.pop_all()
+        return database
 
 
 async def migrate(settings: RegistrySettings) -> None:

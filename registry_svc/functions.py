@@ -78,8 +78,7 @@ async def _roll_out(context: Context, conn: AsyncConnection, function: Function)
         return function
     revision = domain.next_revision(function, serving, function.spec.run, context.clock.now())
     await context.functions.insert_revision(conn, revision)
-    function = domain.adopt(replace(function, latest_number=revision.number), revision.number)
-    return function
+    return domain.adopt(replace(function, latest_number=revision.number), revision.number)
 
 
 async def _check_name(context: Context, conn: AsyncConnection, function: Function) -> None:

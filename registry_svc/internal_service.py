@@ -19,7 +19,7 @@ from registry_svc.settings import RegistrySettings
 from registry_svc.watch import Bookmark, Reset, Snapshot, snapshots, watch_functions
 
 NAME = "fnmesh.internal.registry.v1.RegistryInternalService"
-_SCOPE_NUMBERS = {scope: number for number, scope in SCOPES.items()}
+_SCOPE_NUMBERS: dict[Scope, Any] = {scope: number for number, scope in SCOPES.items()}
 
 
 class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
@@ -126,7 +126,7 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
         holder = await self._verifier.verify(request.secret)
         return pb.VerifyApiKeyResponse(
             key_id=holder.key_id,
-            scopes=sorted(_SCOPE_NUMBERS[scope] for scope in holder.scopes),  # type: ignore[arg-type]
+            scopes=sorted(_SCOPE_NUMBERS[scope] for scope in holder.scopes),
             workspace=format_name(WORKSPACE, holder.workspace) if holder.workspace else "",
         )
 

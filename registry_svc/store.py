@@ -68,7 +68,7 @@ class WorkspaceStore:
     async def display_names(self, conn: AsyncConnection, uids: Sequence[str]) -> dict[str, str]:
         """Display names by identifier; without those that are gone."""
         query = sa.select(workspaces.c.uid, workspaces.c.display_name).where(workspaces.c.uid.in_(set(uids)))
-        return {uid: name for uid, name in await conn.execute(query)}
+        return {row.uid: row.display_name for row in await conn.execute(query)}
 
 
 class FunctionStore:

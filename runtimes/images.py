@@ -34,8 +34,9 @@ def runtime_base_dockerfile(runtime: Runtime, base_image: str) -> str:
 def dockerfile(runtime: Runtime, base_image: str, has_requirements: bool) -> str:
     """The function's image, from the runtime's image `base_image`. Context: `app/`, the source.
 
-    With `has_requirements`, app/requirements.txt or app/package.json is installed in a layer of its own,
-    before the code, so that a change of the code alone does not install again.
+    Its files must be readable by all: they belong to BUILD_UID, and RUN_UID runs them. With `has_requirements`,
+    app/requirements.txt or app/package.json is installed in a layer of its own, before the code, so that a change
+    of the code alone does not install again.
     """
     return _render(runtime, base_image, keep=has_requirements)
 

@@ -57,10 +57,9 @@ def deploy(
 
 
 def _deploy(deploy: Deploy, *, as_json: bool) -> None:
-    from fnmesh.client import BuildFailed
-
     from cli.output import print_json, to_json
     from cli.progress import show_deploy
+    from fnmesh.client import BuildFailed
 
     try:
         if not as_json:

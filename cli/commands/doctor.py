@@ -47,18 +47,15 @@ _SERVICES = {
 
 
 def _look_at_mesh(server: str | None) -> Iterator[Finding]:
+    from cli.calling import explain
     from fnmesh.client import FnmeshError, Mesh, Unreachable
     from fnmesh.registry.v1 import function_pb2
-
-    from cli.calling import explain
 
     try:
         with Mesh(server, timeout_s=5.0) as mesh:
             for name, service in _SERVICES.items():
                 well = mesh.health(service)
-                yield Finding(
-                    f"mesh: {name}", "ok" if well else "failed", "serves" if well else "does not serve"
-                )
+                yield Finding(f"mesh: {name}", "ok" if well else "failed", "serves" if well else "does not serve")
             targets = mesh.targets()
             for one in targets.targets:
                 word = function_pb2.Target.Name(one.target).removeprefix("TARGET_").lower()

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from fnmesh.client import Mesh
     from fnmesh.registry.v1 import function_pb2
 
-app = typer.Typer(
-    no_args_is_help=True, help="Environment variables of a function; changing them builds nothing."
-)
+app = typer.Typer(no_args_is_help=True, help="Environment variables of a function; changing them builds nothing.")
 Wait = Annotated[bool, typer.Option(help="Wait until instances with the new values serve.")]
 
 

@@ -41,8 +41,7 @@ def invoke(
         sys.stdout.flush()
     if answer.status >= 400:
         raise CommandError(
-            f"The function answered {answer.status} (trace {answer.trace_id}); "
-            f"`fnmesh logs {name}` shows more."
+            f"The function answered {answer.status} (trace {answer.trace_id}); `fnmesh logs {name}` shows more."
         )
 
 

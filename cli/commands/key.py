@@ -23,16 +23,10 @@ app = typer.Typer(no_args_is_help=True, help="API keys, for a mesh with FNMESH_A
 def create(
     scope: Annotated[list[str], typer.Option("--scope", help="admin, deploy or invoke; repeat it.")],
     name: Annotated[str, typer.Option("--name", help="What it is for.")] = "",
-    workspace: Annotated[
-        str | None, typer.Option("--workspace", "-w", help="Good for this one only.")
-    ] = None,
-    expires: Annotated[
-        str | None, typer.Option("--expires", metavar="DURATION", help="Such as 720h.")
-    ] = None,
+    workspace: Annotated[str | None, typer.Option("--workspace", "-w", help="Good for this one only.")] = None,
+    expires: Annotated[str | None, typer.Option("--expires", metavar="DURATION", help="Such as 720h.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Keep it for this user's later commands.")] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Make the first admin key, no mesh running.")
-    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Make the first admin key, no mesh running.")] = False,
     data_dir: DataDir = None,
     server: Server = None,
     as_json: Json = False,
@@ -46,8 +40,8 @@ def create(
 
         if scope != ["admin"] or workspace or expires:
             raise CommandError("Only a key with `--scope admin`, for all workspaces, can be made offline.", 2)
-        shown = create_admin_key(data_dir, name, os.environ)
-        secret = str(shown.get("secret", ""))
+        secret = create_admin_key(data_dir, name, os.environ)
+        shown: object = {"secret": secret}
     else:
         with mesh_at(server) as mesh:
             made = mesh.create_key(scope, display_name=name, workspace=workspace, expires=_expiry(expires))

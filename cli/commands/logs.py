@@ -12,8 +12,9 @@ from cli.options import DEFAULT_WORKSPACE, Json, Name, Server, Workspace
 from cli.output import clock, console, print_json, to_json
 
 if TYPE_CHECKING:
-    from fnmesh.deploy.v1 import deployment_pb2
     from rich.text import Text
+
+    from fnmesh.deploy.v1 import deployment_pb2
 
 
 def logs(
@@ -41,8 +42,9 @@ def logs(
 
 
 def _line(entry: deployment_pb2.LogEntry) -> Text:
-    from fnmesh.deploy.v1 import deployment_pb2
     from rich.text import Text
+
+    from fnmesh.deploy.v1 import deployment_pb2
 
     style = {deployment_pb2.LOG_STREAM_STDERR: "yellow", deployment_pb2.LOG_STREAM_SYSTEM: "cyan"}
     return Text.assemble(

@@ -12,9 +12,10 @@ from cli.options import Json, Server
 from cli.output import console, print_json, span, to_json
 
 if TYPE_CHECKING:
-    from fnmesh.trace.v1 import trace_service_pb2 as pb
     from rich.text import Text
     from rich.tree import Tree
+
+    from fnmesh.trace.v1 import trace_service_pb2 as pb
 
 _SHOWN = ("http.method", "http.request.method", "url.path", "http.status_code", "http.response.status_code",
           "rpc.grpc.status_code", "function", "revision", "instance", "stage", "cold_start")  # fmt: skip
@@ -63,8 +64,9 @@ def _trees(found: pb.Trace, *, attributes: bool) -> list[Tree]:
 
 
 def _label(one: pb.Span, begin: int, *, attributes: bool) -> Text:
-    from fnmesh.client.units import show_duration
     from rich.text import Text
+
+    from fnmesh.client.units import show_duration
 
     text = Text(one.display_name, style="red" if one.error else "")
     text.append(f"  {one.service}", style="cyan")

@@ -87,9 +87,7 @@ def _patience(environ: Mapping[str, str]) -> Patience:
     try:
         return Patience(start_s=float(text)) if text else Patience()
     except ValueError:
-        raise CommandError(
-            f"FNMESH_UP_START_TIMEOUT_S is '{text}'; it has to be a number of seconds."
-        ) from None
+        raise CommandError(f"FNMESH_UP_START_TIMEOUT_S is '{text}'; it has to be a number of seconds.") from None
 
 
 def _say(sentence: str) -> None:

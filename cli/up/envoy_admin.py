@@ -14,9 +14,7 @@ async def admin_call(socket: Path, method: str, path: str) -> bytes:
     async with asyncio.timeout(_ANSWER_S):
         reader, writer = await asyncio.open_unix_connection(str(socket))
         try:
-            request = (
-                f"{method} {path} HTTP/1.1\r\nHost: envoy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
+            request = f"{method} {path} HTTP/1.1\r\nHost: envoy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             writer.write(request.encode())
             await writer.drain()
             raw = await reader.read()
@@ -35,6 +33,4 @@ async def requests_under_way(socket: Path) -> int:
     body = await admin_call(socket, "GET", "/stats?filter=downstream_rq_active&format=json")
     start = body.find(b"{")
     stats = json.loads(body[start : body.rfind(b"}") + 1]).get("stats", [])
-    return sum(
-        int(stat.get("value", 0)) for stat in stats if not str(stat.get("name", "")).startswith("http.admin")
-    )
+    return sum(int(stat.get("value", 0)) for stat in stats if not str(stat.get("name", "")).startswith("http.admin"))

@@ -24,11 +24,7 @@ class Listen:
     def url(self) -> str:
         """Where a person on this machine reaches it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
-        return (
-            f"http://[{host}]:{self.port}"
-            if ":" in host and "[" not in host
-            else f"http://{host}:{self.port}"
-        )
+        return f"http://[{host}]:{self.port}" if ":" in host and "[" not in host else f"http://{host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
@@ -62,9 +58,7 @@ def claim(listen: Listen) -> Listen:
             probe.bind((listen.host, listen.port))
             probe.listen(1)
         except PermissionError:
-            raise CommandError(
-                f"Port {listen.port} is for root only; choose another with --listen."
-            ) from None
+            raise CommandError(f"Port {listen.port} is for root only; choose another with --listen.") from None
         except OSError as error:
             raise CommandError(
                 f"{listen.address} cannot be listened on ({error.strerror}); stop what uses it, or choose "

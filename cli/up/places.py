@@ -59,9 +59,7 @@ def find_places(data_dir: Path | None, environ: Mapping[str, str]) -> Places:
         private = runtime if os.geteuid() != 0 and len(runtime) <= 30 and Path(runtime).is_dir() else ""
         run = Path(private or "/tmp") / short  # noqa: S108 -- its owner and mode are checked in make_run_dir
     if len(str(run)) > LONGEST_RUN_DIR:
-        raise CommandError(
-            f"The run directory {run} has too long a path; set FNMESH_RUN_DIR to a shorter one."
-        )
+        raise CommandError(f"The run directory {run} has too long a path; set FNMESH_RUN_DIR to a shorter one.")
     return Places(data, run)
 
 
@@ -77,8 +75,7 @@ def make_data_dir(places: Places) -> None:
             mesh_id.write_text(secrets.token_hex(6) + "\n")
     except OSError as error:
         raise CommandError(
-            f"The data directory {places.data} cannot be used ({error.strerror}); "
-            "give another with --data-dir."
+            f"The data directory {places.data} cannot be used ({error.strerror}); give another with --data-dir."
         ) from None
 
 

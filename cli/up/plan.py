@@ -49,6 +49,4 @@ class UpPlan:
 
     def address(self, service: str) -> str:
         """Where a service listens: as the operator set it, else on its socket."""
-        return self.environ.get(f"FNMESH_{service.upper()}_ADDRESS") or (
-            f"unix:{self.places.service_socket(service)}"
-        )
+        return self.environ.get(f"FNMESH_{service.upper()}_ADDRESS") or (f"unix:{self.places.service_socket(service)}")

@@ -32,9 +32,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._bootstrap = plan.places.run / "m" / "envoy.pb"
-        self._children = {
-            name: self._child(name, [sys.executable, "-m", module]) for name, module in SERVICES.items()
-        }
+        self._children = {name: self._child(name, [sys.executable, "-m", module]) for name, module in SERVICES.items()}
         self._children[ENVOY] = self._child(
             ENVOY, [sys.executable, "-m", "gateway.envoy", "--bootstrap", str(self._bootstrap)]
         )
@@ -85,11 +83,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             bootstrap = tasks.create_task(self._write_bootstrap())
             await self._start(self._children["registry"])
-            others = [
-                tasks.create_task(self._start(self._children[name]))
-                for name in SERVICES
-                if name != "registry"
-            ]
+            others = [tasks.create_task(self._start(self._children[name])) for name in SERVICES if name != "registry"]
             await asyncio.gather(bootstrap, *others)
             await self._start(self._children[ENVOY])
 

@@ -13,9 +13,10 @@ local UNARY_MAX_BYTES = 65536
 -- Methods that carry no body unless they say so with a length.
 local BODILESS = { GET = true, HEAD = true, OPTIONS = true, DELETE = true, TRACE = true }
 
--- Headers about one connection only (RFC 9110, 7.6.1). Envoy drops `connection` itself.
+-- Headers about one connection only (RFC 9110, 7.6.1); Envoy drops `connection` itself. And one of our own.
 local HOP_BY_HOP = {
   "te", "trailer", "keep-alive", "proxy-connection", "upgrade", "http2-settings", "transfer-encoding",
+  "x-fn-chunked",
 }
 
 local function percent_encode(text)
@@ -39,7 +40,7 @@ local function fits_unary(headers, method)
   if length then
     return (tonumber(length) or math.huge) <= UNARY_MAX_BYTES
   end
-  return BODILESS[method] == true and headers:get("transfer-encoding") == nil
+  return BODILESS[method] == true and headers:get("x-fn-chunked") == nil
 end
 
 function envoy_on_request(handle)
@@ -119,7 +120,7 @@ end
 -- A call that failed as an RPC, before an answer began: invoke_svc renders its own errors in band, so this is
 -- the mesh's own trouble. The transcoder has made a google.rpc.Status of it (its code is a number; the replies
 -- of Envoy itself have a name there); it gets the shape of all errors.
-local function render_rpc_error(handle, headers, trace)
+local function render_rpc_error(handle, trace)
   local body = handle:body(true)
   local text = body:getBytes(0, body:length())
   local code = CODES[tonumber(text:match('^{"code":(%d+)'))]
@@ -127,12 +128,12 @@ local function render_rpc_error(handle, headers, trace)
     return
   end
   local _, message_at = text:find('"message":"', 1, true)
-  local size = body:setBytes(string.format('{"detail":%s,"code":"%s","reason":"%s","trace_id":"%s"}',
+  body:setBytes(string.format('{"detail":%s,"code":"%s","reason":"%s","trace_id":"%s"}',
     message_at and json_string_at(text, message_at) or '""', code,
     text:match('"reason":%s*"([A-Z0-9_]+)"') or "INVOKE_FAILED", trace))
-  headers:replace("content-length", tostring(size))
   if code == "UNAVAILABLE" then
-    headers:replace("retry-after", "1")
+    -- The headers from before have gone out of scope while the body was awaited.
+    handle:headers():replace("retry-after", "1")
   end
 end
 
@@ -146,6 +147,10 @@ local function restore(headers, status)
     headers:remove("x-fn-ct")
   else
     headers:remove("content-type")
+  end
+
+  if status == "204" then
+    headers:remove("content-length")
   end
 
   local count = headers:getNumValues("x-fn-h")
@@ -178,11 +183,12 @@ function envoy_on_response(handle)
   if status then
     restore(headers, status)
   elseif not known.head then
-    render_rpc_error(handle, headers, known.trace or "")
+    render_rpc_error(handle, known.trace or "")
   end
 
-  -- Envoy sees a POST by now and would write the body: a client takes it for the next answer.
-  if known.head then
+  -- Envoy sees a POST by now and would write a body that may not be there: a client would take it for the next
+  -- answer.
+  if known.head or status == "204" or status == "304" then
     for chunk in handle:bodyChunks() do
       chunk:setBytes("")
     end

@@ -12,6 +12,8 @@ from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutatio
 from envoy_data_plane.envoy.config.core.v3 import (
     Address,
     DataSource,
+    HeaderValue,
+    HeaderValueOption,
     Http1ProtocolOptions,
     Http2ProtocolOptions,
     HttpProtocolOptions,
@@ -59,13 +61,16 @@ from gateway.envoy.tracing import tracing
 _INTERNAL_PREFIXES = ("x-fn-", "x-envoy-", "x-fnmesh-")
 
 
-def _strip_internal_headers() -> TypedExtensionConfig:
+def _early_headers() -> TypedExtensionConfig:
     mutations = [
         Mutation(remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix)))
         for prefix in _INTERNAL_PREFIXES
     ]
+    # Envoy drops this one itself, and then nobody can tell a GET with a chunked body from one without.
+    chunked = HeaderValueOption(header=HeaderValue(key="x-fn-chunked", value="%REQ(transfer-encoding)%"))
+    mutations.append(Mutation(append=chunked))
     return TypedExtensionConfig(
-        name="fnmesh.strip_internal_headers",
+        name="fnmesh.early_headers",
         typed_config=Any.pack(HeaderMutation(mutations=mutations)),
     )
 
@@ -84,7 +89,7 @@ def _connection_manager(spec: EnvoySpec) -> HttpConnectionManager:
         http_filters=http_filters(),
         tracing=tracing(spec),
         local_reply_config=local_replies(),
-        early_header_mutation_extensions=[_strip_internal_headers()],
+        early_header_mutation_extensions=[_early_headers()],
         # The path reaches the handler as it was sent. Routes look at fixed prefixes only, so nothing behind
         # them can be reached by another spelling.
         normalize_path=False,

@@ -12,7 +12,8 @@ RUN HOME=/tmp python -m pip install --no-cache-dir --disable-pip-version-check -
 # requirements}
 COPY --chown=@BUILD_UID@:@BUILD_UID@ app/ /app/
 # Compiled here because the file system is read-only later. A file that does not compile says so when it is imported.
-RUN python -I -m compileall -q --invalidation-mode unchecked-hash /app > /dev/null 2>&1 || true
+RUN chmod -R a+rX /app \
+ && { python -I -m compileall -q --invalidation-mode unchecked-hash /app > /dev/null 2>&1 || true; }
 USER @RUN_UID@:@RUN_UID@
 EXPOSE @PORT@
 ENTRYPOINT ["python", "-I", "/opt/fnmesh/server/serve.py", "--listen", "tcp:0.0.0.0:@PORT@", "--app", "/app", "--lib", "/opt/fnmesh/lib", "--packages", "/opt/fnmesh/packages"]

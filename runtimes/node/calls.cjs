@@ -1,7 +1,6 @@
 'use strict';
 // One call of the handler: from the request, through the user's code, to the end of its answer.
 
-const { once } = require('node:events');
 const events = require('./events.cjs');
 const logs = require('./logs.cjs');
 const replies = require('./replies.cjs');
@@ -11,9 +10,9 @@ const CANCEL_GRACE_MS = 250; // how long a handler may clean up after its signal
 /** The second argument of a handler. `signal` is aborted when nobody waits for the answer any more. */
 class Context {
   #deadline;
-  #abort;
+  #call;
 
-  constructor(options, found, deadline, abort) {
+  constructor(options, found, deadline, call) {
     this.functionName = options.function;
     this.functionVersion = options.revision;
     this.memoryLimitInMB = options.memoryMb;
@@ -23,11 +22,11 @@ class Context {
     this.awsRequestId = found.requestId;
     this.traceId = found.traceId;
     this.#deadline = deadline;
-    this.#abort = abort;
+    this.#call = call;
   }
 
   get signal() {
-    return this.#abort.signal;
+    return this.#call.signal();
   }
 
   getRemainingTimeInMillis() {
@@ -43,7 +42,7 @@ class Call {
     this.response = response;
     this.body = body;
     this.found = events.envelope(request.rawHeaders);
-    this.abort = new AbortController();
+    this.abort = null; // made when a handler asks for its signal: few do
     this.scope = new logs.Scope(this.found.traceId, this.found.requestId, this);
     this.closed = false; // nothing more may be sent
     this.stopped = false;
@@ -70,7 +69,7 @@ class Call {
   }
 
   async run() {
-    const context = new Context(this.server.options, this.found, this.deadline, this.abort);
+    const context = new Context(this.server.options, this.found, this.deadline, this);
     const result = await this.server.handler(this.event(), context);
     const items = iteratorOf(result);
     if (!items) return replies.ofResult(result);
@@ -90,9 +89,15 @@ class Call {
         }
         const [head, content] = first ? replies.streamStart(value) : [null, replies.streamItem(value)];
         first = false;
-        if (head) this.server.writeHead(this.request, this.response, head);
+        if (head) {
+          this.server.writeHead(this.request, this.response, head);
+          if (this.request.method === 'HEAD' || head.status === 204 || head.status === 304) {
+            this.response.end();
+            return; // nobody will see what it yields
+          }
+        }
         if (content.length && !this.response.write(content)) {
-          await Promise.race([once(this.response, 'drain'), once(this.response, 'close')]);
+          await drained(this.response);
         } else if (head && !content.length) this.response.flushHeaders();
       }
     } finally {
@@ -162,8 +167,26 @@ class Call {
 
   stop() {
     this.stopped = true;
-    this.abort.abort();
+    this.abort?.abort();
   }
+
+  signal() {
+    this.abort ??= new AbortController();
+    if (this.stopped) this.abort.abort();
+    return this.abort.signal;
+  }
+}
+
+/** Wait until the client has taken enough of what was written, or has gone. */
+function drained(response) {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
+    if (response.destroyed) done();
+  });
 }
 
 /** What yields the items of a streaming result: generators, iterators, Node and web streams; else nothing. */

@@ -19,6 +19,7 @@ import httpx
 
 from fnmesh.internal.invoke.v1 import http_service_pb2_grpc
 from gateway.app import app
+from gateway.domain import SERVICES
 from gateway.envoy import admin
 from gateway.envoy.command import envoy_command
 from gateway.settings import GatewaySettings
@@ -69,6 +70,7 @@ class Answer:
     chunks: Sequence[bytes] = (b"ok",)
     # Awaited before each chunk after the first: for streams that wait.
     between: Callable[[], Awaitable[None]] | None = None
+    late: bool = False
     error: tuple[grpc.StatusCode, str] | None = None
 
 
@@ -105,7 +107,7 @@ class FakeInvoke(http_service_pb2_grpc.HttpServiceServicer):
             head += [("x-fn-h", f"{name}={quote(value, safe=' /;=,:')}") for name, value in answer.headers]
             await context.send_initial_metadata(head)
             for index, chunk in enumerate(answer.chunks):
-                if index and answer.between is not None:
+                if (index or answer.late) and answer.between is not None:
                     await answer.between()
                 await context.write(chunk if chunk == RESET else HttpBody(data=chunk).SerializeToString())
         except asyncio.CancelledError:
@@ -251,12 +253,14 @@ async def listening(settings: GatewaySettings, deadline_s: float = 15) -> tuple[
 
 
 @asynccontextmanager
-async def open_door(run_dir: Path, **fields: Any) -> AsyncIterator[Door]:
+async def open_door(
+    run_dir: Path, *, services: Sequence[str] = SERVICES, **fields: Any
+) -> AsyncIterator[Door]:
     """Gateway, Envoy, and one fake of each service, all joined."""
     settings = gateway_settings(run_dir, **fields)
     token = ServiceToken(TOKEN)
     invoke = FakeInvoke("first")
-    echoes = {name: Echo(name) for name in ("registry", "build", "deploy", "invoke")}
+    echoes = {name: Echo(name) for name in services}
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app(settings))
         envoy = await stack.enter_async_context(running_envoy(settings))

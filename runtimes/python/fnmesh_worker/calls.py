@@ -34,7 +34,8 @@ class Call:
     """A running call. It lives on the loop's thread, but for the methods that say otherwise.
 
     It keeps its slot until the user's code has really ended, which may be long after the answer was sent:
-    a thread cannot be stopped.
+    a thread cannot be stopped. An async handler that blocks the loop stops the whole server, its deadline
+    included; the caller's own deadline and the readiness probe are what notice that.
     """
 
     __slots__ = (
@@ -192,7 +193,11 @@ class Call:
             return
         if head is not None:
             self._answer = _STREAMING
-            self._connection.start_stream(head)
+            if not self._connection.start_stream(head):
+                self._answer = _CLOSED
+                self._connection.end_stream(complete=True)
+                self._stop()  # nobody will see what it yields
+                return
         if content:
             self._connection.write_chunk(content)
 

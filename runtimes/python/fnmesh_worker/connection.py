@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._current: Request | None = None
         self._call: Call | None = None
         self._chunked = False
+        self._sends_body = True
         self._reading = True
         self._drain_waiter: asyncio.Future[None] | None = None
         self._on_writable: Callable[[], None] | None = None
@@ -176,22 +177,21 @@ class Connection(asyncio.Protocol):
         self._transport.write(reply.wire(request.method == "HEAD", close))
         self._finish(close)
 
-    def start_stream(self, head: replies.Reply) -> None:
-        """Send the head of a response whose body comes in pieces."""
+    def start_stream(self, head: replies.Reply) -> bool:
+        """Send the head of a response whose body comes in pieces; whether this response has a body at all."""
         request = self._current
         if request is None:
-            return
+            return False
+        self._sends_body = head.has_body and request.method != "HEAD"
         self._chunked = request.version == "1.1" and head.has_body
         if not self._chunked:
             request.keep_alive = request.keep_alive and not head.has_body
         self._transport.write(head.stream_wire(self._chunked, self._close_after(request)))
-        if request.method == "HEAD" or not head.has_body:
-            request.target = b""  # nothing of the body is sent; the handler is left to end by itself
+        return self._sends_body
 
     def write_chunk(self, content: bytes) -> None:
         """Send a piece of the body, at once; it must not be empty."""
-        request = self._current
-        if request is not None and request.target:
+        if self._current is not None:
             self._transport.write(replies.chunk(content) if self._chunked else content)
 
     def end_stream(self, complete: bool) -> None:
@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
         request = self._current
         if request is None:
             return
-        if complete and self._chunked and request.target:
+        if complete and self._chunked and self._sends_body:
             self._transport.write(b"0\r\n\r\n")
         self._finish(not complete or self._close_after(request))
 

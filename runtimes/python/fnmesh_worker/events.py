@@ -189,8 +189,7 @@ def _clf(second: int) -> str:
     if known != second:
         at = time.gmtime(second)
         text = (
-            f"{at.tm_mday:02}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year}"
-            f":{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} +0000"
+            f"{at.tm_mday:02}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} +0000"
         )
         _last_clf = (second, text)
     return text

@@ -53,6 +53,13 @@ class Frames:
         self._tick = 0
         self._wake = threading.Event()
         self._ticker: threading.Thread | None = None
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        """In a forked child: the locks may be held by threads that exist in the parent only."""
+        self._mutex = threading.RLock()
+        self._wake = threading.Event()
+        self._ticker = None
 
     def write(self, stream: str, text: str) -> None:
         """Add `text` to the scope's unfinished line of `stream`; complete lines leave at once."""

@@ -174,6 +174,7 @@ class Heard:
     headers: list[tuple[str, str]]
     body: bytes
     connection: int
+    reader: asyncio.StreamReader
 
     def header(self, name: str) -> str | None:
         values = [value for key, value in self.headers if key == name]
@@ -192,13 +193,15 @@ class Workload:
         self.connections = 0
         self.open = 0
         self.gone = 0
-        self.writers: set[asyncio.StreamWriter] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self.early = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
-        self.writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
         number = self.connections
         try:
             while True:
@@ -216,7 +219,7 @@ class Workload:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
-            self.writers.discard(writer)
+            self.tasks.discard(task)
             self.open -= 1
 
     async def _read(self, reader: asyncio.StreamReader, number: int) -> Heard:
@@ -225,7 +228,7 @@ class Workload:
         method, target, version = line.split(" ")
         assert version == "HTTP/1.1"
         headers = [(name.lower(), value) for name, _, value in (one.partition(": ") for one in lines)]
-        heard = Heard(method, target, headers, b"", number)
+        heard = Heard(method, target, headers, b"", number, reader)
         if self.early:
             return heard
         if heard.header("transfer-encoding") == "chunked":
@@ -318,8 +321,8 @@ class Mesh:
 
         async def stop() -> None:
             server.close()
-            for writer in list(workload.writers):
-                writer.transport.abort()
+            for task in list(workload.tasks):
+                task.cancel()
             await eventually(lambda: workload.open == 0)
 
         self.stack.push_async_callback(stop)

@@ -13,29 +13,23 @@ from sqlalchemy.exc import StatementError
 
 from mesh.db import Database, UtcTime, current_version, next_version
 
-MIGRATION = '''
+MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
 from mesh.db import UtcTime
 revision, down_revision, branch_labels, depends_on = "{revision}", {down}, None, None
 def upgrade():
     {upgrade}
-'''
-things = sa.Table(
-    "things", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("at", UtcTime)
-)
+"""
+things = sa.Table("things", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("at", UtcTime))
 
 
 @pytest.fixture
 def migrations(tmp_path: Path) -> Path:
     versions = tmp_path / "migrations" / "versions"
     versions.mkdir(parents=True)
-    create = (
-        'op.create_table("things", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("at", UtcTime))'
-    )
-    (versions / "v0001_things.py").write_text(
-        MIGRATION.format(revision="v0001", down=None, upgrade=create)
-    )
+    create = 'op.create_table("things", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("at", UtcTime))'
+    (versions / "v0001_things.py").write_text(MIGRATION.format(revision="v0001", down=None, upgrade=create))
     return versions.parent
 
 
@@ -47,9 +41,7 @@ async def database(database_url: str, migrations: Path) -> AsyncIterator[Databas
     await database.close()
 
 
-async def test_migrations_run_once_also_from_two_processes_at_once(
-    database_url: str, migrations: Path
-) -> None:
+async def test_migrations_run_once_also_from_two_processes_at_once(database_url: str, migrations: Path) -> None:
     databases = [Database(database_url, schema="things_svc") for _ in range(3)]
     await asyncio.gather(*(one.migrate(migrations) for one in databases))
     (migrations / "versions" / "v0002_more.py").write_text(
@@ -113,7 +105,7 @@ async def test_times_come_back_as_utc(database: Database) -> None:
     async with database.write() as conn:
         await conn.execute(things.insert().values(id=1, at=at))
         with pytest.raises(StatementError, match="naive"):
-            await conn.execute(things.insert().values(id=2, at=datetime(2026, 3, 1)))  # noqa: DTZ001
+            await conn.execute(things.insert().values(id=2, at=datetime(2026, 3, 1)))
     async with database.read() as conn:
         got = (await conn.execute(sa.select(things.c.at))).scalar_one()
     assert got == at and got.tzinfo is UTC

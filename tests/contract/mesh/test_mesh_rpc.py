@@ -251,9 +251,7 @@ async def test_health_and_reflection_show_public_services_only() -> None:
             answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        call = stub.ServerReflectionInfo(
-            iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-        )
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
         listed = [one.name async for answer in call for one in answer.list_services_response.service]
         assert set(PUBLIC) <= set(listed)
         assert not [name for name in listed if "internal" in name]
@@ -267,9 +265,7 @@ async def test_a_unix_socket_is_private_and_drain_ends_watches(tmp_run_dir: Path
         async with running(f"unix:{path}", deploy=deploy, drain_s=30):
             assert path.stat().st_mode & 0o777 == 0o600
             stub = deploy_service_pb2_grpc.DeployServiceStub(channel)
-            stream = aiter(
-                stub.WatchDeployment(deploy_service_pb2.WatchDeploymentRequest(name="endless"))
-            )
+            stream = aiter(stub.WatchDeployment(deploy_service_pb2.WatchDeploymentRequest(name="endless")))
             for _ in range(3):
                 await anext(stream)
             began = loop.time()

@@ -80,9 +80,7 @@ class Running:
         raw.connect(str(self.socket))
         return raw
 
-    def call(
-        self, method: str = "GET", path: str = "/api/f", body: bytes | None = None, **headers: str
-    ) -> Answer:
+    def call(self, method: str = "GET", path: str = "/api/f", body: bytes | None = None, **headers: str) -> Answer:
         connection = self.connect()
         connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         return self.answer(connection)

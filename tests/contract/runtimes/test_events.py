@@ -91,9 +91,7 @@ def test_repeated_headers_are_joined_and_internal_ones_are_hidden(start: Start) 
         ("multipart/form-data; boundary=x", b"--x--", False),
     ],
 )
-def test_text_bodies_are_text_and_others_base64(
-    start: Start, content_type: str, body: bytes, as_text: bool
-) -> None:
+def test_text_bodies_are_text_and_others_base64(start: Start, content_type: str, body: bytes, as_text: bool) -> None:
     event = start("echo").call("POST", body=body, Content_Type=content_type).json
     assert event["isBase64Encoded"] is not as_text
     assert event["body"] == (body.decode() if as_text else base64.b64encode(body).decode())
@@ -143,8 +141,6 @@ def test_the_context_tells_who_is_called_and_how_long_it_may_take(start: Start) 
     assert re.fullmatch(r"[0-9a-f-]{36}", hurried["request"])
 
 
-@pytest.mark.parametrize(
-    "traceparent", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", "00-XYZ-1-01"]
-)
+@pytest.mark.parametrize("traceparent", ["", "nonsense", "00-" + "0" * 32 + "-b7ad6b7169203331-01", "00-XYZ-1-01"])
 def test_a_bad_traceparent_is_no_trace(start: Start, traceparent: str) -> None:
     assert start("context_of").invoke({}, traceparent=traceparent).json["trace"] == ""

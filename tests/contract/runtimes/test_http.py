@@ -49,9 +49,7 @@ def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
 
 def test_a_request_may_arrive_byte_by_byte(start: Start) -> None:
     raw = start("echo").raw()
-    for (
-        byte
-    ) in b'POST /.fnmesh/invoke HTTP/1.1\r\nConnection: close\r\nHost: a\r\nContent-Length: 6\r\n\r\n"four"':
+    for byte in b'POST /.fnmesh/invoke HTTP/1.1\r\nConnection: close\r\nHost: a\r\nContent-Length: 6\r\n\r\n"four"':
         raw.sendall(bytes([byte]))
     assert _all(raw).endswith(b'\r\n\r\n"four"')
 

@@ -132,9 +132,7 @@ def test_a_call_that_does_not_finish_holds_the_shutdown_for_the_drain_time_only(
     assert server.stop() == 1
 
 
-def test_a_module_that_cannot_be_imported_says_why_and_ends(
-    start: Start, runtime: Runtime, tmp_path: Path
-) -> None:
+def test_a_module_that_cannot_be_imported_says_why_and_ends(start: Start, runtime: Runtime, tmp_path: Path) -> None:
     # given
     (tmp_path / "bad.py").write_text("import no_such_module_here\n")
     (tmp_path / "bad.js").write_text("require('no-such-module-here');\n")

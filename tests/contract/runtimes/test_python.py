@@ -27,6 +27,19 @@ def test_context_variables_do_not_leak_into_the_next_call(start: Start) -> None:
     assert [server.invoke({}).json for _ in range(3)] == ["clean"] * 3
 
 
+def test_a_synchronous_handler_may_drive_the_loop_of_its_thread(start: Start) -> None:
+    # as Mangum does
+    server = start("drives_a_loop", concurrency=20)
+    connections = [server.begin(n) for n in range(20)]
+    assert [server.answer(connection).json for connection in connections] == list(range(20))
+
+
+def test_a_forked_child_prints_too(start: Start) -> None:
+    server = start("prints_in_a_fork")
+    server.invoke({})
+    assert [frame["m"] for frame in server.frames()] == ["from the child", "from the parent"]
+
+
 def test_logging_prints_info_unless_configured(start: Start) -> None:
     server = start("logs")
     server.invoke({})
@@ -60,8 +73,7 @@ def test_the_function_may_bring_its_own_httptools(start: Start, tmp_path: Path) 
     (tmp_path / "linked" / "linked_module.py").write_text("VALUE = 7\n")
     app.mkdir()
     (app / "handler.py").write_text(
-        "import httptools, linked_module\n"
-        "def handler(event):\n    return [httptools.MINE, linked_module.VALUE]\n"
+        "import httptools, linked_module\ndef handler(event):\n    return [httptools.MINE, linked_module.VALUE]\n"
     )
     # then its own is what it gets, and .pth files work
     assert start(app=app, file="handler.py", packages=packages).invoke({}).json == [True, 7]

@@ -41,9 +41,7 @@ def test_a_shape_sets_status_headers_cookies_and_body(start: Start) -> None:
         ("", None, b""),
     ],
 )
-def test_a_body_without_a_type_gets_one(
-    start: Start, body: object, content_type: str | None, sent: bytes
-) -> None:
+def test_a_body_without_a_type_gets_one(start: Start, body: object, content_type: str | None, sent: bytes) -> None:
     answer = start("echo").invoke({"statusCode": 200, "body": body})
     assert (answer.header("content-type"), answer.body) == (content_type, sent)
     assert answer.header("content-length") == str(len(sent))
@@ -52,9 +50,7 @@ def test_a_body_without_a_type_gets_one(
 def test_bytes_and_base64_bodies_are_binary(start: Start) -> None:
     every = bytes(range(256))
     raw = start("binary").invoke({})
-    coded = start("echo").invoke(
-        {"statusCode": 200, "body": base64.b64encode(every).decode(), "isBase64Encoded": True}
-    )
+    coded = start("echo").invoke({"statusCode": 200, "body": base64.b64encode(every).decode(), "isBase64Encoded": True})
     assert raw.body == coded.body == every
     assert raw.header("content-type") == coded.header("content-type") == "application/octet-stream"
 
@@ -81,9 +77,7 @@ def test_any_other_value_is_a_200_of_its_json(start: Start) -> None:
         ({"statusCode": 200, "body": "!", "isBase64Encoded": True}, "base64"),
     ],
 )
-def test_a_shape_that_cannot_be_sent_is_a_500_that_says_why(
-    start: Start, shape: dict[str, object], said: str
-) -> None:
+def test_a_shape_that_cannot_be_sent_is_a_500_that_says_why(start: Start, shape: dict[str, object], said: str) -> None:
     answer = start("echo").invoke(shape, traceparent=TRACEPARENT)
     assert answer.status == 500
     assert answer.json["errorType"] == "ResultInvalid"

@@ -76,6 +76,27 @@ def test_a_streaming_connection_serves_the_next_request(start: Start) -> None:
         assert server.answer(connection).body == b'{"n":1}\n{"n":2}\n'
 
 
+def test_head_of_a_stream_ends_the_handler_with_its_head(start: Start) -> None:
+    # given a handler with one slot that never stops yielding
+    server = start("endless", concurrency=1)
+    connection = server.connect()
+    # when
+    connection.request("HEAD", "/api/f")
+    assert server.answer(connection).body == b""
+    # then its slot is free again
+    connection.request("HEAD", "/api/f")
+    eventually(lambda: server.answer(connection).status == 200)
+
+
+def test_a_stream_with_a_status_without_a_body_has_none(start: Start) -> None:
+    server = start("stream_204")
+    connection = server.connect()
+    for _ in range(2):
+        connection.request("GET", "/api/f")
+        answer = server.answer(connection)
+        assert (answer.status, answer.body) == (204, b"")
+
+
 def test_head_of_a_stream_has_no_body(start: Start) -> None:
     server = start("stream_of_json")
     connection = server.connect()
@@ -124,3 +145,4 @@ def test_a_slow_reader_holds_the_handler_back(start: Start) -> None:
     # then it has come no further than some buffers' worth, and reading lets it finish
     assert at_rest < 100
     assert len(server.answer(connection).body) == 1024 * 65536
+    assert server.frames("stderr") == []

@@ -40,7 +40,8 @@ def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
 
 def test_help_is_quick() -> None:
     """What is slow to import is not imported: neither grpc nor the stubs are needed for help."""
-    code = "import sys, cli.main; print([n for n in sys.modules if n.split('.')[0] in ('grpc', 'fnmesh', 'google')])"
+    slow = "('grpc', 'fnmesh', 'google')"
+    code = f"import sys, cli.main; print([n for n in sys.modules if n.split('.')[0] in {slow}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -55,8 +56,7 @@ def test_no_mesh_is_one_sentence_that_says_what_to_do(arguments: list[str]) -> N
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
-        "fnmesh: No mesh answers at http://127.0.0.1:1; start one with `fnmesh up`, or name another with "
-        "--server.\n"
+        "fnmesh: No mesh answers at http://127.0.0.1:1; start one with `fnmesh up`, or name another with --server.\n"
     )
 
 

@@ -118,7 +118,5 @@ def test_children_get_an_environment_of_their_own(places: Places) -> None:
     )  # fmt: skip
 
     assert {"PATH", "FNMESH_LOG_LEVEL", "DOCKER_HOST"} <= environ.keys()
-    assert (
-        not {"SECRET_OF_THE_SHELL", "FNMESH_API_KEY", "FNMESH_SERVER", "FNMESH_DEMO_LISTEN"} & environ.keys()
-    )
+    assert not {"SECRET_OF_THE_SHELL", "FNMESH_API_KEY", "FNMESH_SERVER", "FNMESH_DEMO_LISTEN"} & environ.keys()
     assert environ["FNMESH_DATA_DIR"] == str(places.data)

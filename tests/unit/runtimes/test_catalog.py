@@ -49,9 +49,7 @@ def test_a_source_without_a_handlers_file_says_what_is_wanted(names: list[str]) 
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_version_is_that_of_the_files(
-    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_version_is_that_of_the_files(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a copy of the package with one server file changed
     now = runtime_version.__wrapped__(runtime)
     shutil.copytree(Path(files.__file__).parent, tmp_path / "runtimes")
@@ -83,9 +81,7 @@ def test_node_is_started_with_the_same_words() -> None:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("has_requirements", [True, False])
-def test_images_of_functions_install_first_and_run_unprivileged(
-    runtime: Runtime, has_requirements: bool
-) -> None:
+def test_images_of_functions_install_first_and_run_unprivileged(runtime: Runtime, has_requirements: bool) -> None:
     lines = dockerfile(runtime, "base:1", has_requirements).splitlines()
     text = "\n".join(lines)
     assert lines[0] == "FROM base:1"

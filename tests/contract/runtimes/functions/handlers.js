@@ -74,6 +74,13 @@ exports.stream_of_json = function* json() {
   yield { n: 1 };
   yield { n: 2 };
 };
+exports.endless = async function* endless() {
+  for (;;) yield 'again';
+};
+exports.stream_204 = function* empty() {
+  yield { statusCode: 204 };
+  yield 'not to be seen';
+};
 exports.empty_stream = async function* empty() {};
 exports.stream_fails = async function* fails() {
   yield 'one';

@@ -100,6 +100,25 @@ def stream_of_json(event):
     yield {"n": 2}
 
 
+async def endless(event):
+    while True:
+        yield "again"
+
+
+def stream_204(event):
+    yield {"statusCode": 204}
+    yield "not to be seen"
+
+
+def prints_in_a_fork(event):
+    child = os.fork()
+    if not child:
+        print("from the child")
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("from the parent")
+
+
 def empty_stream(event):
     yield from ()
 
@@ -180,6 +199,15 @@ def leaks(event):
     seen = _leak.get()
     _leak.set("dirty")
     return seen
+
+
+async def _slowly(value):
+    await asyncio.sleep(0.001)
+    return value
+
+
+def drives_a_loop(event):
+    return asyncio.get_event_loop().run_until_complete(_slowly(event))
 
 
 def environment(event):
