@@ -4,9 +4,9 @@ import os
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # builds are exec'ed at once; gRPC need not follow a fork
 
-from build_svc import app  # noqa: E402 -- gRPC reads the variable when it is imported
-from build_svc.settings import BuildSettings  # noqa: E402
-from mesh.main import run  # noqa: E402
+from build_svc import app
+from build_svc.settings import BuildSettings
+from mesh.main import run
 
 if __name__ == "__main__":
     run(BuildSettings, app.running, migrate=app.migrate)

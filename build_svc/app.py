@@ -7,8 +7,9 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ _REPORT_S = 2.0
 _SWEEP_SOON_S = 1.0
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What time it is, and this process's environment."""
+
+    clock: Clock
+    environ: Mapping[str, str]
+
+
 async def migrate(settings: BuildSettings) -> None:
     """Bring the tables up to date."""
     database = Database(settings.database_url, schema=settings.service)
@@ -65,13 +74,19 @@ async def migrate(settings: BuildSettings) -> None:
 
 
 @asynccontextmanager
-async def running(settings: BuildSettings, clock: Clock | None = None) -> AsyncIterator[BoundServer]:
+async def running(
+    settings: BuildSettings, *, clock: Clock | None = None, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[BoundServer]:
     """The whole service, serving and building, until the context is left.
+
+    `environ` (this process's environment where not given) says where the Docker daemon is and how package indexes
+    are reached.
 
     On the way out: it leaves the gateway's endpoints, stops taking calls, gives its builds back to be claimed
     by whoever comes next, and closes what it opened, in the reverse order of opening.
     """
     clock = clock or SystemClock()
+    environ = os.environ if environ is None else environ
     token = settings.read_token()
     async with AsyncExitStack() as stack:
         database = Database(settings.database_url, schema=settings.service)
@@ -84,7 +99,7 @@ async def running(settings: BuildSettings, clock: Clock | None = None) -> AsyncI
                 idempotent_methods=frozenset({"CreateRevision", "ReportBuild"}),
             )
         )
-        service, loops = await _wire(settings, database, channel, clock, stack)
+        service, loops = await _wire(settings, database, channel, Surroundings(clock, environ), stack)
         verifier = CachedKeyVerifier(RemoteKeyVerifier(channel)) if settings.auth == "keys" else None
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running_loops = [tasks.create_task(loop) for loop in loops]
@@ -109,6 +124,7 @@ async def _wire(
     stack: AsyncExitStack,
 ) -> tuple[BuildServicer, list[Coroutine[Any, Any, None]]]:
     """The servicer, and the loops to run beside it."""
+    clock, environ = around.clock, around.environ
     store, shelf, hints = BuildStore(database, clock), Shelf(database, clock), Hints()
     registry = GrpcRegistry(channel)
     blobs = open_blobs(settings.blob_url)
@@ -116,7 +132,7 @@ async def _wire(
     limits = ArchiveLimits(settings.build_unpacked_max_bytes, settings.build_entries_max)
     sources = Sources(shelf, blobs, max_bytes=settings.build_source_max_bytes, limits=limits, spool=workshop)
     daemon = DockerDaemon(
-        os.environ.get("DOCKER_HOST", ""),
+        environ.get("DOCKER_HOST", ""),
         settings.read_mesh_id(),
         ContainerLimits(settings.build_docker_memory_bytes, settings.build_docker_cpus),
         threads=2 * settings.build_parallelism + 4,
@@ -128,11 +144,11 @@ async def _wire(
         workshop / "toolchain",
         workload_python=settings.workload_python,
         uid=sandbox.build_uid(settings.build_uid_base, "0"),
-        environ=os.environ,
+        environ=environ,
     )
     process = ProcessBuilder(toolchain, cache, blobs, max_bytes=settings.build_artifact_max_bytes)
     bases = {Runtime.PYTHON: settings.build_python_image, Runtime.NODE: settings.build_node_image}
-    docker = DockerBuilder(daemon, made, shelf, bases, os.environ)
+    docker = DockerBuilder(daemon, made, shelf, bases, environ)
     default_target = DefaultTarget(daemon.answers, clock)
     pipeline = Pipeline(
         shelf,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -36,23 +37,26 @@ def console(*, stderr: bool = False) -> Console:
     """A terminal, or whatever stdout is."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 10_000)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints columns, as narrow as they can be; not cut off where stdout is no terminal."""
-    from rich.table import Table
-    from rich.text import Text
+    """Prints columns as wide as what is in them; states in colour where stdout is a terminal."""
+    lines = [list(headings), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for number, line in enumerate(lines):
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        cells[-1] = line[-1]
+        if coloured:
+            cells = [_coloured(cell, "bold" if number == 0 else "") for cell in cells]
+        print("  ".join(cells).rstrip())
 
-    out = console()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=not sys.stdout.isatty())
-    for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell.split(" ", 1)[0], "")) for cell in row))
-    if not sys.stdout.isatty():
-        out.width = 10_000
-    out.print(table)
+
+def _coloured(cell: str, style: str) -> str:
+    code = _CODES.get(style or _STYLES.get(cell.split(" ", 1)[0], ""))
+    return f"\x1b[{code}m{cell}\x1b[0m" if code else cell
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -109,3 +113,4 @@ _STYLES = {
     "failed": "red", "degraded": "yellow", "starting": "yellow", "building": "yellow", "pending": "yellow",
     "missing": "red", "no": "yellow", "revoked": "red",
 }  # fmt: skip
+_CODES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy_svc.containers.daemon import Daemon
+from deploy_svc.containers.driver import DockerDriver
 from deploy_svc.domain import Policy, Target
 from deploy_svc.ending import Ending
 from deploy_svc.endpoint_service import EndpointServicer
@@ -98,7 +100,9 @@ async def make_drivers(
     """The drivers there are, with what their predecessors left."""
     processes = process_driver(settings, executor, changed)
     await processes.adopt()
-    return {Target.PROCESS: processes}
+    daemon = Daemon(settings.deploy_docker_host)
+    containers = DockerDriver(daemon, settings.read_mesh_id(), changed.set)
+    return {Target.PROCESS: processes, Target.DOCKER: containers}
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,10 @@ class Driver(Protocol):
         """Delete working copies of all other artifacts that no instance uses."""
         ...
 
+    async def vacate(self) -> None:
+        """All instances are gone and the mesh ends: remove what they shared. Raises Unavailable."""
+        ...
+
     async def run(self) -> None:
         """What the driver does beside the calls (watching memory, events); until cancelled."""
         ...

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc.aio
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 
 from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as membership_grpc
 from fnmesh.trace.v1 import trace_service_pb2_grpc as trace_grpc
@@ -29,7 +30,6 @@ from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
 from mesh.loops import run_forever
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import serve
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 
 _MEMBERSHIP_SERVICE = "fnmesh.internal.gateway.v1.MembershipService"
 
@@ -52,7 +52,9 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
         AdsServer(book).register(server)
         membership_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(roster, health), server)
         trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(store), server)
-        otlp_grpc.add_TraceServiceServicer_to_server(OtlpReceiver(store), server)
+        otlp_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call] -- stubs without types
+            OtlpReceiver(store), server
+        )
 
     async def stop_health() -> None:
         await health.update(roster.missing(), stopping=True)

@@ -34,6 +34,7 @@ class MembershipServicer(membership_grpc.MembershipServiceServicer):
                     raise InvalidArgument("NOT_JOINED", "Only a member can drain: join first.")
                 if request.draining and member is not None:
                     resource = self._roster.leave(member)
+                    await self._health.update(self._roster.missing())
                 elif member is None:
                     member, resource = await self._roster.join(request.service, request.address)
                     await self._health.update(self._roster.missing())

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
+
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as deploy_grpc
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
 from fnmesh.invoke.v1 import invoke_service_pb2_grpc
-
 from invoke_svc import service_http
 from invoke_svc.admission import Admission, QueueLimits
 from invoke_svc.endpoints import EndpointWatch, Retirer

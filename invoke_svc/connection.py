@@ -231,6 +231,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if self._parser.get_http_version() not in ("1.1", "1.0"):
+            raise _Odd("another version")
         if status < 200:
             self._informational += 1
             if status < 100 or status == 101 or self._informational > MAX_INFORMATIONAL:

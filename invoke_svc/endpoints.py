@@ -6,7 +6,6 @@ import asyncio
 
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as pb
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as pb_grpc
-
 from invoke_svc.admission import Admission
 from invoke_svc.domain import InstanceState
 from mesh.errors import MeshError

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from fnmesh.registry.v1 import function_pb2
-
 from invoke_svc.domain import Route
 from invoke_svc.routes import RouteTable
 from mesh.errors import MeshError

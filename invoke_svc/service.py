@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf import duration_pb2
+
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
 from fnmesh.invoke.v1 import invoke_pb2, invoke_service_pb2_grpc
 from fnmesh.invoke.v1 import invoke_service_pb2 as pb
-from google.protobuf import duration_pb2
-
 from invoke_svc.domain import CLIENT_GONE, NotDeployed, PayloadTooLarge, Route, Run, Trigger, function_unknown
 from invoke_svc.exchange import Dispatcher, Exchange, Upload
 from invoke_svc.http_head import RequestHead, answer_headers

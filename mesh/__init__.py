@@ -2,13 +2,13 @@
 
 | module | what it gives |
 |---|---|
-| `mesh.errors` | the one tree of errors (`MeshError` and its kinds), to and from `google.rpc.Status`, HTTP status and body |
-| `mesh.rpc_server` | `serve(...)`: a gRPC server with errors, auth, deadlines, traces, health, reflection and a graceful drain |
-| `mesh.rpc_client` | `open_channel(...)`: a channel with service token, deadlines, traces, errors translated, safe retries |
+| `mesh.errors` | `MeshError` and its kinds, to and from `google.rpc.Status`, HTTP status and body |
+| `mesh.rpc_server` | `serve(...)`: errors, auth, deadlines, traces, health, reflection, a graceful drain |
+| `mesh.rpc_client` | `open_channel(...)`: token, deadlines, traces, errors as `MeshError`, safe retries |
 | `mesh.deadline` | the deadline of the call being served: `remaining_s()`, `bounded(own_s)`, `detached()` |
 | `mesh.auth` | `Principal`, `Scope`, `Authenticator`, `require_scope(...)`, `current_principal()`, `ServiceToken` |
-| `mesh.keys` | `RemoteKeyVerifier` and `CachedKeyVerifier`: API keys asked of the registry, remembered for some seconds |
-| `mesh.telemetry` | `setup(...)`, `span(...)`, `current_trace_id()`, W3C `inject` and `extract`, the rate-limited sampler |
+| `mesh.keys` | `RemoteKeyVerifier` and `CachedKeyVerifier`: API keys, asked of the registry |
+| `mesh.telemetry` | `setup(...)`, `span(...)`, `current_trace_id()`, W3C context, the sampler |
 | `mesh.logs` | `get_logger(name).info("event", key=value)`: JSON lines bound to the trace, secrets struck out |
 | `mesh.settings` | `MeshSettings`: FNMESH_* read once, frozen, unknown names refused |
 | `mesh.db` | `Database`: SQLite or PostgreSQL, `read()`, `write()`, `next_version(...)`, `migrate(...)`, `UtcTime` |

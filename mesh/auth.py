@@ -1,8 +1,8 @@
 """Who calls, and what they may do.
 
-Services call each other with the service token (`x-fnmesh-service-token`); people and programs with an API key
-(`authorization: Bearer fnm_...`). Where the mesh runs without authentication everybody may do everything on the
-public services; the internal ones need the token always.
+Services call each other with the service token (`x-fnmesh-service-token`); people and programs with an API
+key (`authorization: Bearer fnm_...`). Where the mesh runs without authentication everybody may do everything
+on the public services; the internal ones need the token always.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Scope(StrEnum):
-    """What the holder of a key may do. ADMIN includes the others; DEPLOY and INVOKE do not include each other."""
+    """What the holder of a key may do. ADMIN includes the others; DEPLOY and INVOKE do not include each
+    other.
+    """
 
     ADMIN = "admin"
     DEPLOY = "deploy"
@@ -162,9 +164,7 @@ def require_scope(scope: Scope, workspace: str | None = None) -> Principal:
     """The caller, who has the scope (in the workspace with that identifier). Raises PermissionDenied."""
     principal = current_principal()
     if not principal.may(scope):
-        raise PermissionDenied(
-            "SCOPE_MISSING", f"This needs an API key with the scope '{scope}'.", scope=scope
-        )
+        raise PermissionDenied("SCOPE_MISSING", f"This needs an API key with the scope '{scope}'.", scope=scope)
     if not principal.may(scope, workspace):
         raise PermissionDenied("WORKSPACE_DENIED", "The API key is bound to another workspace.")
     return principal

@@ -41,9 +41,7 @@ def digest_key(digest: str) -> str:
 class BlobStore(Protocol):
     """Keeps blobs. Writes are whole or not at all, and durable when they return. Missing keys raise NotFound."""
 
-    async def put_stream(
-        self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None
-    ) -> tuple[str, int]:
+    async def put_stream(self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None) -> tuple[str, int]:
         """Stores what comes under its own digest; the same bytes are stored once. Returns digest and size.
 
         Read it again by `digest_key(digest)`. Raises ResourceExhausted (BLOB_TOO_LARGE) above `max_bytes`.
@@ -76,7 +74,8 @@ class BlobStore(Protocol):
 
 
 def open_blobs(url: str) -> BlobStore:
-    """The store at a directory (`/path` or `file:///path`) or at `s3://bucket/prefix`, `gs://...`, `az://...`.
+    """The store at a directory (`/path` or `file:///path`) or at `s3://bucket/prefix`, `gs://...`,
+    `az://...`.
 
     Object stores take their credentials from the environment, as obstore documents it.
     """
@@ -122,9 +121,7 @@ class LocalBlobs:
         """The file of a blob, for those who can use one directly. Read only."""
         return self.root / _check(key)
 
-    async def put_stream(
-        self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None
-    ) -> tuple[str, int]:
+    async def put_stream(self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None) -> tuple[str, int]:
         temporary = self._temporary()
         try:
             with temporary.open("xb") as file:
@@ -219,9 +216,7 @@ class RemoteBlobs:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    async def put_stream(
-        self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None
-    ) -> tuple[str, int]:
+    async def put_stream(self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None) -> tuple[str, int]:
         with tempfile.TemporaryFile() as file:
             digest, size = await _spool(chunks, file, max_bytes)
             key = digest_key(digest)

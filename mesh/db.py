@@ -1,7 +1,8 @@
 """Databases: SQLite (a file per service) or PostgreSQL (a schema per service), behind one face.
 
-Writers of a service take turns on both (BEGIN IMMEDIATE; an advisory lock on the schema), so a write transaction
-sees everything committed before it and needs no retry for reasons of isolation. Reads see one snapshot.
+Writers of a service take turns on both (BEGIN IMMEDIATE; an advisory lock on the schema), so a write
+transaction sees everything committed before it and needs no retry for reasons of isolation. Reads see one
+snapshot.
 """
 
 from __future__ import annotations
@@ -79,9 +80,7 @@ class Database:
                 pool_size=pool_size,
                 max_overflow=5,
                 pool_pre_ping=True,
-                connect_args={
-                    "server_settings": {"search_path": schema, "application_name": f"fnmesh-{schema}"}
-                },
+                connect_args={"server_settings": {"search_path": schema, "application_name": f"fnmesh-{schema}"}},
             )
         else:
             raise ValueError(f"'{parsed.get_backend_name()}' is neither sqlite nor postgresql")
@@ -137,8 +136,8 @@ class Database:
     async def migrate(self, migrations_dir: Path) -> None:
         """Brings the schema up to the newest of the migrations (`<dir>/versions/*.py`), in one transaction.
 
-        Safe when several processes do it at once. The directory needs no env.py. Raises RuntimeError where the
-        database is newer than this code.
+        Safe when several processes do it at once. The directory needs no env.py. Raises RuntimeError where
+        the database is newer than this code.
         """
         if not self.is_sqlite:
             async with self._writer.connect() as conn, conn.begin():

@@ -35,8 +35,8 @@ STATUS_DETAILS_KEY = "grpc-status-details-bin"
 class MeshError(Exception):
     """An error that a caller is told of. `message` is for people and holds nothing secret.
 
-    `reason` is UPPER_SNAKE_CASE and stable; `metadata` are strings for programs; `fields` maps a field's path to
-    what is wrong with it; `retry_after_s` is set where waiting helps.
+    `reason` is UPPER_SNAKE_CASE and stable; `metadata` are strings for programs; `fields` maps a field's path
+    to what is wrong with it; `retry_after_s` is set where waiting helps.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN

@@ -20,8 +20,8 @@ def new_id(prefix: str, length: int = 12) -> str:
 def new_sortable_id() -> str:
     """A UUID of version 7 (RFC 9562): sorts by the time it was made, also within this process's millisecond.
 
-    The 12 bits after the milliseconds are a fraction of the millisecond (method 3 of section 6.2), and an id is
-    always greater than the one made before it in this process.
+    The 12 bits after the milliseconds are a fraction of the millisecond (method 3 of section 6.2), and an id
+    is always greater than the one made before it in this process.
     """
     global _last
     with _lock:

@@ -6,10 +6,10 @@ import hashlib
 from collections import OrderedDict
 
 import grpc.aio
+
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
 from fnmesh.registry.v1 import api_key_pb2
-
 from mesh.auth import KeyVerifier, Principal, Scope
 from mesh.clock import Clock, SystemClock
 from mesh.errors import Unauthenticated
@@ -39,9 +39,7 @@ class RemoteKeyVerifier:
 class CachedKeyVerifier:
     """Remembers what another verifier said, good or bad, for `ttl_s` (a revoked key works that much longer)."""
 
-    def __init__(
-        self, inner: KeyVerifier, *, ttl_s: float = 5.0, size: int = 4096, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, inner: KeyVerifier, *, ttl_s: float = 5.0, size: int = 4096, clock: Clock | None = None) -> None:
         self._inner = inner
         self._ttl_s = ttl_s
         self._size = size

@@ -16,9 +16,7 @@ from typing import IO, Any
 
 from mesh.telemetry import current_span_id, current_trace_id
 
-_SECRET_NAME = re.compile(
-    r"secret|token|password|passwd|authorization|cookie|api_?key$|^env$|credential", re.I
-)
+_SECRET_NAME = re.compile(r"secret|token|password|passwd|authorization|cookie|api_?key$|^env$|credential", re.I)
 _SECRET_VALUE = re.compile(r"fnm_[0-9A-Za-z]{8,}|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)")
 STRUCK = "****"
 

@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Backoff:
-    """Seconds to wait after failures: `first_s`, doubled each time up to `limit_s`, less up to half by chance."""
+    """Seconds to wait after failures: `first_s`, doubled each time up to `limit_s`, less up to half by
+    chance.
+    """
 
     first_s: float = 0.2
     limit_s: float = 10.0
@@ -58,9 +60,7 @@ async def run_forever(
             failures = 0
         except Exception as error:
             failures += 1
-            log.exception(
-                "loop_step_failed", error, loop=name or getattr(step, "__qualname__", ""), failures=failures
-            )
+            log.exception("loop_step_failed", error, loop=name or getattr(step, "__qualname__", ""), failures=failures)
             await asyncio.sleep(backoff.delay_s(failures))
             continue
         if again:
@@ -81,8 +81,8 @@ async def claim_loop(
 ) -> None:
     """Claims rows and works on at most `slots` of them at once, until cancelled.
 
-    `claim` takes the next row (with its lease) or returns None; `work` does it. What `work` raises is logged: the
-    row's lease runs out and it is claimed again. Cancelling the loop cancels the work.
+    `claim` takes the next row (with its lease) or returns None; `work` does it. What `work` raises is logged:
+    the row's lease runs out and it is claimed again. Cancelling the loop cancels the work.
     """
     free = asyncio.Semaphore(slots)
 

@@ -37,9 +37,10 @@ def run(
 ) -> NoReturn:
     """Runs a service (or one of its subcommands) and exits the process.
 
-    `app(settings)` is a context manager that is ready when entered; it is left on SIGTERM or SIGINT (drain), and
-    a second signal ends the process at once. `migrate` is the subcommand `migrate`; `commands` are others, which
-    get the arguments after their name and print to stdout. Exit codes: 0 ended as asked, 1 failed, 2 settings.
+    `app(settings)` is a context manager that is ready when entered; it is left on SIGTERM or SIGINT (drain),
+    and a second signal ends the process at once. `migrate` is the subcommand `migrate`; `commands` are
+    others, which get the arguments after their name and print to stdout. Exit codes: 0 ended as asked, 1
+    failed, 2 settings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     actions = dict(commands or {})
@@ -91,9 +92,7 @@ async def _serve(settings: S, app: Callable[[S], AbstractAsyncContextManager[Any
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     token = settings.token_file
-    traces = telemetry.setup(
-        settings.service, settings, token=token.read_text().strip() if token.is_file() else None
-    )
+    traces = telemetry.setup(settings.service, settings, token=token.read_text().strip() if token.is_file() else None)
     try:
         async with app(settings):
             log.info("service_ready", **settings.redacted())

@@ -1,4 +1,6 @@
-"""Being one of Envoy's endpoints: the gateway is told that this process is there, and that it is about to stop."""
+"""Being one of Envoy's endpoints: the gateway is told that this process is there, and that it is about to
+stop.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,6 @@ from typing import Any
 
 from fnmesh.internal.gateway.v1 import membership_service_pb2 as pb
 from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as pb_grpc
-
 from mesh import deadline
 from mesh.auth import ServiceToken
 from mesh.errors import MeshError, Unavailable
@@ -83,7 +84,9 @@ async def _stay(
 async def _one_stay(
     membership: Membership, call: Any, service: str, own_address: str, tasks: asyncio.TaskGroup
 ) -> None:
-    """One stream, until this process has left. Raises MeshError (through `tasks`) where the stream breaks before."""
+    """One stream, until this process has left. Raises MeshError (through `tasks`) where the stream breaks
+    before.
+    """
     answers: asyncio.Queue[pb.JoinResponse] = asyncio.Queue()
 
     async def read() -> None:

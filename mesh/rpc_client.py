@@ -1,7 +1,8 @@
-"""Channels to other services: token, deadline, trace context, one tree of errors, retries where they are safe.
+"""Channels to other services: token, deadline, trace context, one tree of errors, retries where they are
+safe.
 
-`open_channel(...)` gives a `grpc.aio.Channel` for generated stubs. A unary call is a coroutine; a streaming call
-is iterated, read or written as grpc.aio has it. All of them raise `MeshError`, never `grpc.RpcError`.
+`open_channel(...)` gives a `grpc.aio.Channel` for generated stubs. A unary call is a coroutine; a streaming
+call is iterated, read or written as grpc.aio has it. All of them raise `MeshError`, never `grpc.RpcError`.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """A channel to `unix:/path` or `host:port`. It connects when it is first used; close it (`async with`).
 
-    Every unary call has the deadline `timeout=`, else `default_deadline_s`, but never more than is left of the call
-    being served. Calls that answer with a stream have only the inbound one and `timeout=`. Unary calls whose names
-    begin with one of IDEMPOTENT_PREFIXES, or are in `idempotent_methods` (`"DoThing"`), are tried again (ATTEMPTS
-    in all, within the deadline) when nobody answers (UNAVAILABLE).
+    Every unary call has the deadline `timeout=`, else `default_deadline_s`, but never more than is left of
+    the call being served. Calls that answer with a stream have only the inbound one and `timeout=`. Unary
+    calls whose names begin with one of IDEMPOTENT_PREFIXES, or are in `idempotent_methods` (`"DoThing"`), are
+    tried again (ATTEMPTS in all, within the deadline) when nobody answers (UNAVAILABLE).
     """
     inner = grpc.aio.insecure_channel(address, options=[*_OPTIONS, *options])
     return _MeshChannel(inner, token, default_deadline_s, idempotent_methods)
@@ -99,9 +100,7 @@ class _MeshChannel(grpc.aio.Channel):
         name = method.rpartition("/")[2]
         attempts = ATTEMPTS if name.startswith(IDEMPOTENT_PREFIXES) or name in self._idempotent_methods else 1
 
-        async def attempt(
-            request: Any, timeout: float | None, metadata: Pairs | None, kwargs: dict[str, Any]
-        ) -> Any:
+        async def attempt(request: Any, timeout: float | None, metadata: Pairs | None, kwargs: dict[str, Any]) -> Any:
             limit = deadline.bounded(timeout if timeout is not None else self._default_deadline_s)
             loop = asyncio.get_running_loop()
             ends = None if limit is None else loop.time() + limit
@@ -153,8 +152,8 @@ class _MeshChannel(grpc.aio.Channel):
 class StreamCall:
     """A streaming call of grpc.aio that raises MeshError.
 
-    As with grpc.aio, iteration may be broken off and taken up again; the call ends with its last message, with
-    `cancel()`, or when nothing refers to it any more.
+    As with grpc.aio, iteration may be broken off and taken up again; the call ends with its last message,
+    with `cancel()`, or when nothing refers to it any more.
     """
 
     def __init__(self, inner: Any) -> None:

@@ -92,10 +92,11 @@ async def serve(
 ) -> AsyncIterator[BoundServer]:
     """Runs a gRPC server for as long as the context lasts, then drains it.
 
-    `listen` is `unix:/path` (made with mode 0600) or `host:port` (port 0 picks one). `register` adds the servicers.
-    Full names in `public_services` are reflected and take API keys; those in `internal_services` take the service
-    token only; anything else is refused. `lean_methods` (`"/pkg.Service/Method"`) get authentication only: no
-    span, no mapping of errors. `long_methods` (`"Method"`) are ended on drain like those of LONG_PREFIXES.
+    `listen` is `unix:/path` (made with mode 0600) or `host:port` (port 0 picks one). `register` adds the
+    servicers. Full names in `public_services` are reflected and take API keys; those in `internal_services`
+    take the service token only; anything else is refused. `lean_methods` (`"/pkg.Service/Method"`) get
+    authentication only: no span, no mapping of errors. `long_methods` (`"Method"`) are ended on drain like
+    those of LONG_PREFIXES.
 
     On exit: `before_stop`, health NOT_SERVING, long streams ended with UNAVAILABLE, the other calls have
     `drain_s` to finish. Raises OSError where the address cannot be bound.
@@ -108,9 +109,7 @@ async def serve(
     register(server)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection(
-        [*public_services, health.SERVICE_NAME, reflection.SERVICE_NAME], server
-    )
+    reflection.enable_server_reflection([*public_services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     address = _bind(server, listen)
     bound = BoundServer(address, draining, health_servicer, (*public_services, *internal_services))
     await server.start()
@@ -130,9 +129,7 @@ def _bind(server: grpc.aio.Server, listen: str) -> str:
     if path is not None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if len(str(path)) > 107:
-            raise OSError(
-                f"the socket path {path} is longer than 107 characters; choose a shorter run directory"
-            )
+            raise OSError(f"the socket path {path} is longer than 107 characters; choose a shorter run directory")
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
@@ -194,9 +191,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             raise
         except Exception as error:
             log.exception("authentication_failed", error)
-            raise Unavailable(
-                "AUTH_UNAVAILABLE", "API keys cannot be checked right now; try again."
-            ) from None
+            raise Unavailable("AUTH_UNAVAILABLE", "API keys cannot be checked right now; try again.") from None
 
 
 def _wrapped(handler: Any, name: str, draining: Draining | None) -> Any:

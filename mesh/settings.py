@@ -129,7 +129,8 @@ class MeshSettings(BaseSettings):
 def check_names(kind: type[MeshSettings], environ: Mapping[str, str]) -> dict[str, str]:
     """The fields that the environment sets. Raises SettingsError for a FNMESH_ name that nobody knows.
 
-    A service answers for its own prefix and the common names; `FNMESH_BUILD_...` is not the registry's business.
+    A service answers for its own prefix and the common names; `FNMESH_BUILD_...` is not the registry's
+    business.
     """
     own = kind.service.upper()
     fields: dict[str, str] = {}

@@ -69,8 +69,8 @@ def setup(
     """Begins to trace this process as `service`.
 
     Spans go to OTEL_EXPORTER_OTLP_ENDPOINT, and where that is not set to the gateway's own receiver (with the
-    service `token`). With a rate and a share of zero nothing is sampled here, and no exporter thread is started.
-    `exporter` replaces both, for tests.
+    service `token`). With a rate and a share of zero nothing is sampled here, and no exporter thread is
+    started. `exporter` replaces both, for tests.
     """
     global _tracer
     if settings.trace_rate <= 0 and settings.trace_share <= 0:
@@ -137,9 +137,7 @@ def make_sampler(rate: float, share: float) -> Sampler:
             self, parent_context: Context | None, trace_id: int, *args: object, **kwargs: object
         ) -> sampling.SamplingResult:
             admitted = gate.admits(trace_id)
-            return sampling.SamplingResult(
-                sampling.Decision.RECORD_AND_SAMPLE if admitted else sampling.Decision.DROP
-            )
+            return sampling.SamplingResult(sampling.Decision.RECORD_AND_SAMPLE if admitted else sampling.Decision.DROP)
 
         def get_description(self) -> str:
             return f"RateSampler({rate}, {share})"
@@ -147,9 +145,7 @@ def make_sampler(rate: float, share: float) -> Sampler:
     return sampling.ParentBased(root=RateSampler())
 
 
-def span(
-    name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: Attribute
-) -> AbstractContextManager[Span]:
+def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: Attribute) -> AbstractContextManager[Span]:
     """A span around a step that takes time. Not started where the trace is not sampled.
 
     An exception that passes through it is recorded on it by its type only (its text may hold user data).
@@ -164,9 +160,7 @@ def span(
 
 
 @contextmanager
-def _started(
-    tracer: trace.Tracer, name: str, kind: SpanKind, attributes: Mapping[str, Attribute]
-) -> Iterator[Span]:
+def _started(tracer: trace.Tracer, name: str, kind: SpanKind, attributes: Mapping[str, Attribute]) -> Iterator[Span]:
     with tracer.start_as_current_span(
         name, kind=kind, attributes=dict(attributes), record_exception=False, set_status_on_exception=False
     ) as one:
@@ -195,9 +189,7 @@ def emit_span(
     context = otel_context.Context()
     if parent is not None:
         context = trace.set_span_in_context(NonRecordingSpan(parent), context)
-    one = tracer.start_span(
-        name, context=context, kind=kind, attributes=dict(attributes), start_time=start_ns
-    )
+    one = tracer.start_span(name, context=context, kind=kind, attributes=dict(attributes), start_time=start_ns)
     if error:
         one.set_status(trace.StatusCode.ERROR, error)
     one.end(end_time=end_ns)
@@ -267,9 +259,7 @@ def within(traceparent: str) -> Iterator[None]:
     """Within it the span that a stored `traceparent` names is the current one: work resumed from a row."""
     parent = parse_traceparent(traceparent) if traceparent else None
     base = otel_context.Context()
-    token = otel_context.attach(
-        base if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), base)
-    )
+    token = otel_context.attach(base if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), base))
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""`python -m registry_svc [migrate | create-admin-key]`."""
+"""`python -m registry_svc [migrate | create-admin-key | has-admin-key]`."""
 
 from mesh.main import run
 from registry_svc import app, bootstrap
@@ -9,5 +9,8 @@ if __name__ == "__main__":
         RegistrySettings,
         app.running,
         migrate=bootstrap.migrate,
-        commands={"create-admin-key": bootstrap.create_admin_key_command},
+        commands={
+            "create-admin-key": bootstrap.create_admin_key_command,
+            "has-admin-key": bootstrap.has_admin_key_command,
+        },
     )

@@ -1,7 +1,7 @@
 """Use cases of API keys, and the verifier that the registry itself uses.
 
-A secret is `fnm_`, 8 characters that are the key's id, and 32 more (190 bits): it is looked up by the id, and its
-SHA-256 compared in constant time. No slow hash is needed for a secret that cannot be guessed.
+A secret is `fnm_`, 8 characters that are the key's id, and 32 more (190 bits): it is looked up by the id, and
+its SHA-256 compared in constant time. No slow hash is needed for a secret that cannot be guessed.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ class ApiKeys:
         await self._store.insert(conn, key)
         return key, secret
 
-    async def page(
-        self, conn: AsyncConnection, *, before: tuple[datetime, str] | None, limit: int
-    ) -> list[ApiKey]:
+    async def page(self, conn: AsyncConnection, *, before: tuple[datetime, str] | None, limit: int) -> list[ApiKey]:
         """Keys that the caller may see, newest first."""
         bound = require_scope(Scope.ADMIN).workspace
         return await self._store.page(conn, workspace_uid=bound, before=before, limit=limit)

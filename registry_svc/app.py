@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc.aio
+
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc
 from fnmesh.registry.v1 import registry_service_pb2_grpc
-
 from mesh.auth import Authenticator
 from mesh.clock import Clock, SystemClock
 from mesh.keys import CachedKeyVerifier
@@ -74,9 +74,7 @@ async def running(
             )
         )
         if join:
-            await stack.enter_async_context(
-                joined(settings.gateway_address, "registry", bound.address, token=token)
-            )
+            await stack.enter_async_context(joined(settings.gateway_address, "registry", bound.address, token=token))
         yield bound
 
 

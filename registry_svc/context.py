@@ -61,9 +61,7 @@ class Context:
 
     async def revision(self, conn: AsyncConnection, function: Function, reference: str) -> Revision:
         """A revision of a function by its number."""
-        number = (
-            int(reference) if reference.isascii() and reference.isdecimal() and len(reference) < 10 else 0
-        )
+        number = int(reference) if reference.isascii() and reference.isdecimal() and len(reference) < 10 else 0
         revision = await self.functions.revision(conn, function.uid, number) if number else None
         if revision is None:
             raise NotFound(
@@ -73,15 +71,11 @@ class Context:
             )
         return revision
 
-    async def _workspace(
-        self, conn: AsyncConnection, reference: str, scope: Scope = Scope.DEPLOY
-    ) -> Workspace:
+    async def _workspace(self, conn: AsyncConnection, reference: str, scope: Scope = Scope.DEPLOY) -> Workspace:
         require_scope(scope)
         workspace = await self.workspaces.find(conn, reference)
         if workspace is None:
-            raise NotFound(
-                "WORKSPACE_NOT_FOUND", f"There is no workspace '{reference}'.", workspace=reference
-            )
+            raise NotFound("WORKSPACE_NOT_FOUND", f"There is no workspace '{reference}'.", workspace=reference)
         require_scope(scope, workspace.uid)
         return workspace
 
@@ -89,9 +83,7 @@ class Context:
 def check_etag(given: str, current: str) -> None:
     """Raises Aborted where somebody else changed the thing since it was read."""
     if given and given != current:
-        raise Aborted(
-            "ETAG_MISMATCH", "It was changed since you read it: read it again and repeat the change."
-        )
+        raise Aborted("ETAG_MISMATCH", "It was changed since you read it: read it again and repeat the change.")
 
 
 def check_mask(paths: list[str], allowed: frozenset[str]) -> None:

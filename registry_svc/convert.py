@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as internal_pb
-from fnmesh.registry.v1 import api_key_pb2, function_pb2, revision_pb2, workspace_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as internal_pb
+from fnmesh.registry.v1 import api_key_pb2, function_pb2, revision_pb2, workspace_pb2
 from mesh.names import API_KEY, BUILD, FUNCTION, REVISION, WORKSPACE, format_name
 from registry_svc import rules
 from registry_svc.domain import (

@@ -201,13 +201,11 @@ def serve(function: Function, number: int) -> Function:
 
 
 def adopt(function: Function, number: int) -> Function:
-    """The function with a revision of changed settings in place of the one that served: running or not as it is."""
+    """The function with a revision of changed settings in place of the one that served: running or not as it
+    is.
+    """
     adopted = serve(function, number)
-    return (
-        adopted
-        if function.running
-        else replace(adopted, running=False, deployment_state=function.deployment_state)
-    )
+    return adopted if function.running else replace(adopted, running=False, deployment_state=function.deployment_state)
 
 
 def settle(function: Function) -> Function:
@@ -218,8 +216,8 @@ def settle(function: Function) -> Function:
 def step_back(function: Function) -> Function | None:
     """The function with the revision that served before; None where there is none.
 
-    Served 1, 2, 3: a rollback brings back 2, a second one 1, a third one finds none. Served 1, 2, 3, then back to
-    2, then 4 deployed: a rollback brings back 2.
+    Served 1, 2, 3: a rollback brings back 2, a second one 1, a third one finds none. Served 1, 2, 3, then
+    back to 2, then 4 deployed: a rollback brings back 2.
     """
     if len(function.served) < 2:
         return None

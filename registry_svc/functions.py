@@ -15,9 +15,7 @@ from registry_svc.context import Context, check_etag
 from registry_svc.domain import Function, Spec, Workspace
 
 
-async def create_function(
-    context: Context, conn: AsyncConnection, workspace: Workspace, spec: Spec
-) -> Function:
+async def create_function(context: Context, conn: AsyncConnection, workspace: Workspace, spec: Spec) -> Function:
     """Makes a function. AlreadyExists (NAME_TAKEN, PATH_TAKEN)."""
     now = context.clock.now()
     function = Function(new_id("fn-"), workspace.uid, spec, now, now)

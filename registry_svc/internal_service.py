@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
-from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
+from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from mesh.auth import KeyVerifier, Scope
 from mesh.names import WORKSPACE, format_name
 from registry_svc import convert, reports, rollouts, rules
@@ -48,9 +48,7 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
                 case Reset():
                     yield pb.WatchFunctionsResponse(reset=pb.Reset())
 
-    async def CreateRevision(
-        self, request: pb.CreateRevisionRequest, context: Any
-    ) -> pb.CreateRevisionResponse:
+    async def CreateRevision(self, request: pb.CreateRevisionRequest, context: Any) -> pb.CreateRevisionResponse:
         if not 0 < len(request.build_uid) <= 64:
             rules.refuse("BUILD_UID_INVALID", "build_uid", "build_uid must have 1 to 64 characters.")
         async with self._context.write() as conn:
@@ -75,16 +73,12 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
             if not artifact.digest:
                 rules.refuse("ARTIFACT_INVALID", "artifact.digest", "The artifact has no digest.")
         async with self._context.write() as conn:
-            found = await rollouts.report_build(
-                self._context, conn, request.revision, artifact, request.error
-            )
+            found = await rollouts.report_build(self._context, conn, request.revision, artifact, request.error)
         if found is None:
             return pb.ReportBuildResponse()
         return pb.ReportBuildResponse(revision=convert.revision_to_proto(*found))
 
-    async def ReportDeployment(
-        self, request: pb.ReportDeploymentRequest, context: Any
-    ) -> pb.ReportDeploymentResponse:
+    async def ReportDeployment(self, request: pb.ReportDeploymentRequest, context: Any) -> pb.ReportDeploymentResponse:
         async with self._context.write() as conn:
             await reports.report_deployment(
                 self._context,

@@ -56,14 +56,10 @@ class KeyStore:
                     sa.and_(api_keys.c.create_time == made, api_keys.c.key_id < key_id),
                 )
             )
-        rows = await conn.execute(
-            query.order_by(api_keys.c.create_time.desc(), api_keys.c.key_id.desc()).limit(limit)
-        )
+        rows = await conn.execute(query.order_by(api_keys.c.create_time.desc(), api_keys.c.key_id.desc()).limit(limit))
         return [_key(row) for row in rows]
 
 
 def _key(row: Any) -> ApiKey:
     columns = dict(row._mapping)
-    return ApiKey(
-        **columns | {"scopes": tuple(columns["scopes"]), "secret_hash": bytes(columns["secret_hash"])}
-    )
+    return ApiKey(**columns | {"scopes": tuple(columns["scopes"]), "secret_hash": bytes(columns["secret_hash"])})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fnmesh.registry.v1 import function_pb2
-
 from registry_svc import rules
 from registry_svc.context import check_mask
 
@@ -22,13 +21,11 @@ FUNCTION_FIELDS = frozenset(
 )
 
 
-def merged(
-    current: function_pb2.Function, given: function_pb2.Function, paths: Sequence[str]
-) -> function_pb2.Function:
+def merged(current: function_pb2.Function, given: function_pb2.Function, paths: Sequence[str]) -> function_pb2.Function:
     """`current` (env masked) with the fields of `given` that the mask names.
 
-    `env.KEY` sets one value, or removes it where `given` has none. A field that `given` does not set goes back to
-    its default. InvalidArgument (MASK_INVALID) for an empty mask or an unknown field.
+    `env.KEY` sets one value, or removes it where `given` has none. A field that `given` does not set goes
+    back to its default. InvalidArgument (MASK_INVALID) for an empty mask or an unknown field.
     """
     if not paths:
         rules.refuse("MASK_INVALID", "update_mask", "update_mask is empty: name the fields to change.")

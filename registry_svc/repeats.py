@@ -25,9 +25,7 @@ class Repeats:
         self._cipher = cipher
         self._clock = clock
 
-    async def answer(
-        self, conn: AsyncConnection, method: str, request_id: str, request: bytes
-    ) -> bytes | None:
+    async def answer(self, conn: AsyncConnection, method: str, request_id: str, request: bytes) -> bytes | None:
         """What the same call was answered before. InvalidArgument where the id came with another request."""
         if not checked(request_id):
             return None

@@ -108,9 +108,7 @@ async def report_build(
     return function, revision
 
 
-async def _after_build(
-    context: Context, conn: AsyncConnection, function: Function, revision: Revision
-) -> Function:
+async def _after_build(context: Context, conn: AsyncConnection, function: Function, revision: Revision) -> Function:
     serving = None
     if function.serving:
         serving = await context.functions.revision(conn, function.uid, function.serving)
@@ -133,9 +131,7 @@ async def _decide(context: Context, conn: AsyncConnection, before: Function, aft
     return await context.functions.save(conn, after, now=context.clock.now(), desired=True)
 
 
-async def _named_revision(
-    context: Context, conn: AsyncConnection, function: Function, revision_name: str
-) -> Revision:
+async def _named_revision(context: Context, conn: AsyncConnection, function: Function, revision_name: str) -> Revision:
     workspace, reference, number = parse(REVISION, revision_name, field="revision")
     other = await context.function(conn, f"workspaces/{workspace}/functions/{reference}", field="revision")
     if other.uid != function.uid:

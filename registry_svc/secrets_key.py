@@ -60,8 +60,8 @@ class EnvCipher:
 def load_cipher(path: Path) -> EnvCipher:
     """The cipher of a key file, which is made (mode 0600) where it is not there.
 
-    Safe when several processes do it at once. Raises StartupError where others can read the file, or it is not a
-    key.
+    Safe when several processes do it at once. Raises StartupError where others can read the file, or it is
+    not a key.
     """
     if not path.exists():
         _create(path)
@@ -71,9 +71,7 @@ def load_cipher(path: Path) -> EnvCipher:
     except (OSError, ValueError) as error:
         raise StartupError(f"cannot read the secrets key {path}: {error}.") from None
     if mode & 0o077:
-        raise StartupError(
-            f"the secrets key {path} can be read by others; chmod 600 it (and consider it known)."
-        )
+        raise StartupError(f"the secrets key {path} can be read by others; chmod 600 it (and consider it known).")
     if len(key) != _KEY_BYTES:
         raise StartupError(f"{path} is not a secrets key of {_KEY_BYTES} bytes.")
     return EnvCipher(key)

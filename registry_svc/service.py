@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from google.protobuf.empty_pb2 import Empty
+
 from fnmesh.registry.v1 import (
     api_key_pb2,
     function_pb2,
@@ -14,8 +16,6 @@ from fnmesh.registry.v1 import (
     workspace_pb2,
 )
 from fnmesh.registry.v1 import registry_service_pb2 as pb
-from google.protobuf.empty_pb2 import Empty
-
 from mesh.auth import Scope, require_scope
 from mesh.names import REVISION, parse
 from mesh.pages import decode_token, encode_token, page_size
@@ -39,9 +39,7 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         self._keys = keys
         self._repeats = repeats
 
-    async def CreateWorkspace(
-        self, request: pb.CreateWorkspaceRequest, context: Any
-    ) -> workspace_pb2.Workspace:
+    async def CreateWorkspace(self, request: pb.CreateWorkspaceRequest, context: Any) -> workspace_pb2.Workspace:
         raw = request.SerializeToString(deterministic=True)
         async with self._context.write() as conn:
             require_scope(Scope.DEPLOY)
@@ -49,22 +47,16 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
             if known is not None:
                 return workspace_pb2.Workspace.FromString(known)
             given = request.workspace
-            made = await workspaces.create_workspace(
-                self._context, conn, given.display_name, given.description
-            )
+            made = await workspaces.create_workspace(self._context, conn, given.display_name, given.description)
             answer = convert.workspace_to_proto(made)
-            await self._repeats.remember(
-                conn, "CreateWorkspace", request.request_id, raw, answer.SerializeToString()
-            )
+            await self._repeats.remember(conn, "CreateWorkspace", request.request_id, raw, answer.SerializeToString())
         return answer
 
     async def GetWorkspace(self, request: pb.GetWorkspaceRequest, context: Any) -> workspace_pb2.Workspace:
         async with self._context.database.read() as conn:
             return convert.workspace_to_proto(await self._context.workspace(conn, request.name))
 
-    async def ListWorkspaces(
-        self, request: pb.ListWorkspacesRequest, context: Any
-    ) -> pb.ListWorkspacesResponse:
+    async def ListWorkspaces(self, request: pb.ListWorkspacesRequest, context: Any) -> pb.ListWorkspacesResponse:
         size = page_size(request.page_size)
         position = decode_token("workspaces", request.page_token)
         async with self._context.database.read() as conn:
@@ -77,9 +69,7 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
             next_page_token=encode_token("workspaces", [page[-1].display_name]) if len(rows) > size else "",
         )
 
-    async def UpdateWorkspace(
-        self, request: pb.UpdateWorkspaceRequest, context: Any
-    ) -> workspace_pb2.Workspace:
+    async def UpdateWorkspace(self, request: pb.UpdateWorkspaceRequest, context: Any) -> workspace_pb2.Workspace:
         given = request.workspace
         paths = list(request.update_mask.paths)
         check_mask(paths, frozenset({"display_name", "description"}))
@@ -109,9 +99,7 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
             workspace = await workspaces.find_or_create_workspace(self._context, conn, request.parent)
             made = await function_cases.create_function(self._context, conn, workspace, spec)
             answer = convert.function_to_proto(made)
-            await self._repeats.remember(
-                conn, "CreateFunction", request.request_id, raw, answer.SerializeToString()
-            )
+            await self._repeats.remember(conn, "CreateFunction", request.request_id, raw, answer.SerializeToString())
         return answer
 
     async def GetFunction(self, request: pb.GetFunctionRequest, context: Any) -> function_pb2.Function:
@@ -127,9 +115,7 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         position = decode_token(query, request.page_token)
         after = (str(position[0]), str(position[-1])) if position else ("", "")
         async with self._context.database.read() as conn:
-            rows = await function_cases.list_functions(
-                self._context, conn, request.parent, after=after, limit=size + 1
-            )
+            rows = await function_cases.list_functions(self._context, conn, request.parent, after=after, limit=size + 1)
         page = rows[:size]
         more = encode_token(query, [page[-1].spec.display_name, page[-1].uid]) if len(rows) > size else ""
         return pb.ListFunctionsResponse(
@@ -162,13 +148,9 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
             after = await rollouts.deploy_function(self._context, conn, request.name, request.revision)
         return convert.function_to_proto(after)
 
-    async def RollbackFunction(
-        self, request: pb.RollbackFunctionRequest, context: Any
-    ) -> function_pb2.Function:
+    async def RollbackFunction(self, request: pb.RollbackFunctionRequest, context: Any) -> function_pb2.Function:
         async with self._context.write() as conn:
-            after = await rollouts.rollback_function(
-                self._context, conn, request.name, request.revision_number
-            )
+            after = await rollouts.rollback_function(self._context, conn, request.name, request.revision_number)
         return convert.function_to_proto(after)
 
     async def StopFunction(self, request: pb.StopFunctionRequest, context: Any) -> function_pb2.Function:
@@ -218,9 +200,7 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
         if len(rows) > size:
             last = page[-1]
             more = encode_token("api keys", [(last.create_time - _EPOCH) // _MICROSECOND, last.key_id])
-        return pb.ListApiKeysResponse(
-            api_keys=[convert.api_key_to_proto(row) for row in page], next_page_token=more
-        )
+        return pb.ListApiKeysResponse(api_keys=[convert.api_key_to_proto(row) for row in page], next_page_token=more)
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Any) -> api_key_pb2.ApiKey:
         async with self._context.write() as conn:

@@ -24,4 +24,5 @@ class RegistrySettings(MeshSettings):
     registry_drain_s: float = Field(default=5.0, ge=0)
     """How long calls have to finish when the service stops."""
     registry_secrets_key_file: Path = Field(default_factory=lambda data: data["data_dir"] / "secrets.key")
-    """The key that env values are encrypted with; made where it is not there. Back it up with the database."""
+    """The key that env values are encrypted with; made where it is not there. Back it up with the database.
+    """

@@ -57,9 +57,7 @@ class WorkspaceStore:
 
     async def update(self, conn: AsyncConnection, workspace: Workspace) -> None:
         """Replaces a workspace."""
-        await conn.execute(
-            workspaces.update().where(workspaces.c.uid == workspace.uid).values(**asdict(workspace))
-        )
+        await conn.execute(workspaces.update().where(workspaces.c.uid == workspace.uid).values(**asdict(workspace)))
 
     async def delete(self, conn: AsyncConnection, uid: str) -> None:
         """Removes a workspace."""
@@ -77,9 +75,7 @@ class FunctionStore:
     def __init__(self, cipher: EnvCipher) -> None:
         self._cipher = cipher
 
-    async def find(
-        self, conn: AsyncConnection, reference: str, workspace_uid: str | None = None
-    ) -> Function | None:
+    async def find(self, conn: AsyncConnection, reference: str, workspace_uid: str | None = None) -> Function | None:
         """The function, not deleted, with that identifier (`fn-...`), or display name in the workspace."""
         if reference.startswith("fn-"):
             query = sa.select(functions).where(live, functions.c.uid == reference)
@@ -128,7 +124,8 @@ class FunctionStore:
     ) -> Function:
         """Writes a function under the next version; returns it as it is now.
 
-        `edited` (by a person) gives it a new etag and update time; `desired` says that something else should run.
+        `edited` (by a person) gives it a new etag and update time; `desired` says that something else should
+        run.
         """
         version = await next_version(conn)
         function = replace(function, version=version)
@@ -145,17 +142,13 @@ class FunctionStore:
 
     async def note_report(self, conn: AsyncConnection, uid: str, report_version: int) -> None:
         """Remembers the number of a report that said nothing new; no new version."""
-        await conn.execute(
-            functions.update().where(functions.c.uid == uid).values(report_version=report_version)
-        )
+        await conn.execute(functions.update().where(functions.c.uid == uid).values(report_version=report_version))
 
     async def mark_gone(self, conn: AsyncConnection, uid: str, now: datetime) -> None:
         """Deploy_svc has cleaned up: only the tombstone of a deleted function stays. May be repeated."""
         query = (
             functions.update()
-            .where(
-                functions.c.uid == uid, functions.c.delete_time.is_not(None), functions.c.gone_time.is_(None)
-            )
+            .where(functions.c.uid == uid, functions.c.delete_time.is_not(None), functions.c.gone_time.is_(None))
             .values(gone_time=now)
         )
         if (await conn.execute(query)).rowcount:
@@ -173,19 +166,13 @@ class FunctionStore:
 
     async def revision(self, conn: AsyncConnection, function_uid: str, number: int) -> Revision | None:
         """One revision."""
-        query = sa.select(revisions).where(
-            revisions.c.function_uid == function_uid, revisions.c.number == number
-        )
+        query = sa.select(revisions).where(revisions.c.function_uid == function_uid, revisions.c.number == number)
         row = (await conn.execute(query)).one_or_none()
         return None if row is None else self._revision(row)
 
-    async def revision_of_build(
-        self, conn: AsyncConnection, function_uid: str, build_uid: str
-    ) -> Revision | None:
+    async def revision_of_build(self, conn: AsyncConnection, function_uid: str, build_uid: str) -> Revision | None:
         """The revision that a build makes."""
-        query = sa.select(revisions).where(
-            revisions.c.function_uid == function_uid, revisions.c.build_uid == build_uid
-        )
+        query = sa.select(revisions).where(revisions.c.function_uid == function_uid, revisions.c.build_uid == build_uid)
         row = (await conn.execute(query)).one_or_none()
         return None if row is None else self._revision(row)
 
@@ -220,9 +207,7 @@ class FunctionStore:
         query = sa.select(revisions.c.function_uid, revisions.c.number, revisions.c.settings).where(
             key.in_(list(numbers))
         )
-        return {
-            (uid, number): Limits(**settings["limits"]) for uid, number, settings in await conn.execute(query)
-        }
+        return {(uid, number): Limits(**settings["limits"]) for uid, number, settings in await conn.execute(query)}
 
     async def insert_revision(self, conn: AsyncConnection, revision: Revision) -> None:
         """Adds a revision."""
@@ -318,9 +303,7 @@ class FunctionStore:
                 "runtime": Runtime(columns["runtime"]),
                 "target": Target(columns["target"]),
                 "build_uid": columns["build_uid"] or "",
-                "artifact": Artifact(**artifact | {"kind": ArtifactKind(artifact["kind"])})
-                if artifact
-                else None,
+                "artifact": Artifact(**artifact | {"kind": ArtifactKind(artifact["kind"])}) if artifact else None,
             }
         )
 
@@ -345,9 +328,7 @@ class FunctionStore:
 
 
 def _run_settings(stored: dict[str, Any], env: dict[str, str]) -> RunSettings:
-    return RunSettings(
-        env, Limits(**stored["limits"]), stored["handler"], EventFormat(stored["event_format"])
-    )
+    return RunSettings(env, Limits(**stored["limits"]), stored["handler"], EventFormat(stored["event_format"]))
 
 
 def _run_values(run: RunSettings) -> dict[str, Any]:

@@ -58,10 +58,11 @@ async def snapshots(context: Context, conn: AsyncConnection, functions: list[Fun
 async def watch_functions(
     context: Context, after_version: int, *, poll_interval_s: float, max_age_s: float
 ) -> AsyncIterator[Snapshot | Bookmark | Reset]:
-    """Functions changed after a version, a bookmark, then changes as they come, with a bookmark after each batch.
+    """Functions changed after a version, a bookmark, then changes as they come, with a bookmark after each
+    batch.
 
-    Looks when woken, and every `poll_interval_s` for what other processes wrote. Raises Unavailable (STREAM_AGED)
-    once it is `max_age_s` old.
+    Looks when woken, and every `poll_interval_s` for what other processes wrote. Raises Unavailable
+    (STREAM_AGED) once it is `max_age_s` old.
     """
     ends = context.clock.monotonic() + max_age_s
     cursor, asked, bookmarked = after_version, after_version > 0, False

@@ -26,9 +26,7 @@ async def create_workspace(
 ) -> Workspace:
     """Makes a workspace. AlreadyExists (NAME_TAKEN)."""
     if require_scope(Scope.DEPLOY).workspace:
-        raise PermissionDenied(
-            "WORKSPACE_DENIED", "The API key is bound to a workspace; it cannot make others."
-        )
+        raise PermissionDenied("WORKSPACE_DENIED", "The API key is bound to a workspace; it cannot make others.")
     rules.workspace_name(display_name)
     rules.description(description)
     await _check_free(context, conn, display_name)
@@ -50,9 +48,7 @@ async def find_or_create_workspace(context: Context, conn: AsyncConnection, name
     return await create_workspace(context, conn, reference)
 
 
-async def list_workspaces(
-    context: Context, conn: AsyncConnection, *, after: str, limit: int
-) -> list[Workspace]:
+async def list_workspaces(context: Context, conn: AsyncConnection, *, after: str, limit: int) -> list[Workspace]:
     """Workspaces that the caller may see, by name."""
     require_scope(Scope.DEPLOY)
     only = current_principal().workspace

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fnmesh.trace.v1 import trace_service_pb2 as pb
 
-_SHOWN = ("http.method", "http.request.method", "url.path", "http.status_code", "http.response.status_code",
+_SHOWN = ("http.request.method", "url.path", "http.response.status_code",
           "rpc.grpc.status_code", "function", "revision", "instance", "stage", "cold_start")  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def trace(
         return
     out = console()
     for tree in _trees(found, attributes=attributes):
-        out.print(tree)
+        out.print(tree, crop=False)
 
 
 def _trees(found: pb.Trace, *, attributes: bool) -> list[Tree]:

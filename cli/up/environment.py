@@ -31,6 +31,8 @@ def child_environment(environ: Mapping[str, str], places: Places, listen: Listen
     return {
         **passed,
         "PYTHONUNBUFFERED": "1",
+        # The services start programs; gRPC's handlers would run (and crash) between fork and exec.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
         "PYTHONDONTWRITEBYTECODE": environ.get("PYTHONDONTWRITEBYTECODE", ""),
         "FNMESH_DATA_DIR": str(places.data),
         "FNMESH_RUN_DIR": str(places.run),

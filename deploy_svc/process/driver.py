@@ -143,6 +143,9 @@ class ProcessDriver:
         used = {c.record.artifact for c in self._children.all().values() if c.exit is None}
         await self._copies.sweep(digests | used)
 
+    async def vacate(self) -> None:
+        """Nothing is shared but working copies, which are kept for the next start."""
+
     async def run(self) -> None:
         """Kill what uses more memory than its limit, and wake the readers of output; until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -12,9 +12,7 @@ from gateway.envoy.command import envoy_command
 def main() -> None:
     """Replaces this process; what watches it watches Envoy."""
     parser = argparse.ArgumentParser(prog="python -m gateway.envoy")
-    parser.add_argument(
-        "--bootstrap", type=Path, required=True, help="as `python -m gateway bootstrap` wrote it"
-    )
+    parser.add_argument("--bootstrap", type=Path, required=True, help="as `python -m gateway bootstrap` wrote it")
     parser.add_argument("--concurrency", type=int, default=2, help="worker threads")
     parser.add_argument("--log-level", default="warning")
     options = parser.parse_args()

@@ -45,9 +45,7 @@ class AdsServer:
             request_deserializer=xds_pb2.DeltaDiscoveryRequest.FromString,
             response_serializer=xds_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(ADS_SERVICE, {ADS_METHOD: handler}),)
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(ADS_SERVICE, {ADS_METHOD: handler}),))
 
     async def stream(self, requests: _Requests, context: Any) -> None:
         """One Envoy, for as long as its stream lasts."""

@@ -88,13 +88,9 @@ class Book:
             fresh = tuple(
                 resource
                 for key, resource in self._resources.items()
-                if key[0] == type_url
-                and subscriber.wants(key)
-                and subscriber.known.get(key) != resource.version
+                if key[0] == type_url and subscriber.wants(key) and subscriber.known.get(key) != resource.version
             )
-            removed = tuple(
-                key[1] for key in subscriber.known if key[0] == type_url and key not in self._resources
-            )
+            removed = tuple(key[1] for key in subscriber.known if key[0] == type_url and key not in self._resources)
             for resource in fresh:
                 subscriber.known[type_url, resource.name] = resource.version
             for name in removed:

@@ -66,9 +66,7 @@ def bootstrap(spec: EnvoySpec) -> Bootstrap:
     return Bootstrap(
         node=Node(id="door", cluster="fnmesh"),
         static_resources=BootstrapStaticResources(clusters=[ads_cluster(spec)]),
-        dynamic_resources=BootstrapDynamicResources(
-            ads_config=ads, cds_config=ads_source(), lds_config=ads_source()
-        ),
+        dynamic_resources=BootstrapDynamicResources(ads_config=ads, cds_config=ads_source(), lds_config=ads_source()),
         overload_manager=OverloadManager(
             resource_monitors=[
                 ResourceMonitor(

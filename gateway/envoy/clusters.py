@@ -151,9 +151,7 @@ def _collector(collector: Collector) -> Cluster:
             sni=collector.host,
             common_tls_context=CommonTlsContext(alpn_protocols=["h2"]),
         )
-        cluster.transport_socket = TransportSocket(
-            name="envoy.transport_sockets.tls", typed_config=Any.pack(tls)
-        )
+        cluster.transport_socket = TransportSocket(name="envoy.transport_sockets.tls", typed_config=Any.pack(tls))
     return cluster
 
 

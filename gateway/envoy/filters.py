@@ -74,7 +74,7 @@ def _trace_id() -> HeaderMutation:
     """Every answer says which trace it belongs to, sampled or not: those that Envoy makes itself, too.
 
     Being first, it sees an answer last. The request header is for the bodies of Envoy's errors, in which
-    %TRACE_ID% is empty.
+    %TRACE_ID% is empty; the services get it, too.
     """
     mutations = Mutations(
         request_mutations=[_trace_header(TRACE_HEADER)],

@@ -129,7 +129,7 @@ def _tls(spec: EnvoySpec) -> TransportSocket | None:
     context = DownstreamTlsContext(
         common_tls_context=CommonTlsContext(
             alpn_protocols=["h2", "http/1.1"],
-            tls_params=TlsParameters(tls_minimum_protocol_version=TlsParametersTlsProtocol.TL_SV1_2),
+            tls_params=TlsParameters(tls_minimum_protocol_version=TlsParametersTlsProtocol.TLSV1_2),
             tls_certificates=[
                 TlsCertificate(
                     certificate_chain=DataSource(filename=spec.tls_cert_file),

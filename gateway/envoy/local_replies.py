@@ -63,6 +63,15 @@ def _header(name: str, value: StringMatcher | None = None) -> AccessLogFilter:
     return AccessLogFilter(header_filter=HeaderFilter(header=matcher))
 
 
+def _grpc_client() -> AccessLogFilter:
+    """A client that speaks gRPC. In the lane every request does by then: those have a method of their own."""
+    lane = AccessLogFilter(
+        header_filter=HeaderFilter(header=HeaderMatcher(name="x-fn-method", present_match=True, invert_match=True))
+    )
+    grpc = _header("content-type", StringMatcher(prefix="application/grpc"))
+    return AccessLogFilter(and_filter=AndFilter(filters=[grpc, lane]))
+
+
 def _body(code: str, reason: str, detail: str) -> SubstitutionFormatString:
     fields = {"detail": detail, "code": code, "reason": reason, "trace_id": f"%REQ({TRACE_HEADER})%"}
     return SubstitutionFormatString(json_format=Struct.from_dict(fields), content_type="application/json")
@@ -72,7 +81,7 @@ def local_replies() -> LocalReplyConfig:
     """HTTP errors as `{"detail", "code", "reason", "trace_id"}`; gRPC ones stay a plain grpc-message."""
     mappers = [
         ResponseMapper(
-            filter=_header("content-type", StringMatcher(prefix="application/grpc")),
+            filter=_grpc_client(),
             body_format_override=SubstitutionFormatString(
                 text_format_source=DataSource(inline_string="%LOCAL_REPLY_BODY%"),
             ),

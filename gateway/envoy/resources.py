@@ -56,18 +56,14 @@ def endpoints(cluster: str, addresses: Iterable[str]) -> Resource:
 def sampling(share: float) -> Resource:
     """The share of requests whose trace is recorded, 0 to 1, as a runtime layer."""
     layer = Struct()
-    layer.update(
-        {"tracing.random_sampling": {"numerator": round(share * 1_000_000), "denominator": "MILLION"}}
-    )
+    layer.update({"tracing.random_sampling": {"numerator": round(share * 1_000_000), "denominator": "MILLION"}})
     runtime = xds_pb2.RuntimeLayer(name=RUNTIME_LAYER, layer=layer)
     return Resource(RUNTIME, RUNTIME_LAYER, runtime.SerializeToString(deterministic=True))
 
 
 def dump_resources(resources: Iterable[Resource]) -> str:
     """Resources as text."""
-    return json.dumps(
-        [[item.type_url, item.name, base64.b64encode(item.body).decode()] for item in resources]
-    )
+    return json.dumps([[item.type_url, item.name, base64.b64encode(item.body).decode()] for item in resources])
 
 
 def load_resources(text: str) -> list[Resource]:

@@ -32,12 +32,11 @@ from gateway.envoy.spec import (
     REST_PATHS,
     ROUTES,
     TOKEN_HEADER,
-    TRACE_HEADER,
     EnvoySpec,
 )
 
 # What Envoy says about its own work is no header of the client's.
-_ADDED_BY_ENVOY = ("x-envoy-original-path", "x-envoy-original-method", "x-envoy-internal", TRACE_HEADER)
+_ADDED_BY_ENVOY = ("x-envoy-original-path", "x-envoy-original-method", "x-envoy-internal")
 
 
 def set_header(name: str, value: str) -> HeaderValueOption:
@@ -126,9 +125,7 @@ def route_configuration(spec: EnvoySpec) -> RouteConfiguration:
         request_headers_to_remove=list(_ADDED_BY_ENVOY),
         request_headers_to_add=[
             HeaderValueOption(
-                header=HeaderValue(
-                    key="x-forwarded-for", value="%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
-                ),
+                header=HeaderValue(key="x-forwarded-for", value="%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
                 append_action=AppendAction.APPEND_IF_EXISTS_OR_ADD,
             )
         ],

@@ -28,7 +28,7 @@ PUBLIC_SERVICES: Mapping[str, str] = {
 REST_PATHS = ("/", "/health", "/docs", "/redoc", "/openapi.json")
 HTTP_SERVICE = "fnmesh.internal.invoke.v1.HttpService"
 TRACE_HEADER = "x-fn-trace"
-TOKEN_HEADER = "x-fnmesh-service-token"
+TOKEN_HEADER = "x-fnmesh-service-token"  # noqa: S105 -- the name of a header
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ def welcome_page(version: str) -> str:
         f"<h1>fnmesh {escape(version)}</h1>"
         "<p>This is a function mesh. Functions answer at <code>/api/&lt;path&gt;</code>; "
         "deploy one with <code>fnmesh deploy</code>.</p>"
-        '<p>The gRPC API answers at this same address, with reflection. '
+        "<p>The gRPC API answers at this same address, with reflection. "
         'Over HTTP there are <a href="/docs">these calls</a> (<a href="/openapi.json">OpenAPI</a>) '
         'and <a href="/health">the state of the mesh</a>.</p>',
     )

@@ -14,6 +14,15 @@ import uvicorn
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says when it serves."""
+        await super().startup(sockets)
+        self.ready.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the process's own business."""
@@ -36,9 +45,8 @@ async def serving(app: Any, address: str) -> AsyncIterator[None]:
     server = _Server(config)
     with contextlib.closing(_bound(address)) as bound:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(server.serve(sockets=[bound]))
-            while not server.started and not running.done():
-                await asyncio.sleep(0.005)
+            tasks.create_task(server.serve(sockets=[bound]))
+            await server.ready.wait()
             try:
                 yield
             finally:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 import httpx
+from google.api.httpbody_pb2 import HttpBody
 
 from fnmesh.internal.invoke.v1 import http_service_pb2_grpc
 from gateway.app import app
@@ -23,7 +24,6 @@ from gateway.domain import SERVICES
 from gateway.envoy import admin
 from gateway.envoy.command import envoy_command
 from gateway.settings import GatewaySettings
-from google.api.httpbody_pb2 import HttpBody
 from mesh.auth import ServiceToken
 from mesh.membership import joined
 from tests.support.eventually import eventually
@@ -187,7 +187,6 @@ class Door:
     echoes: dict[str, Echo]
     envoy: asyncio.subprocess.Process
     run_dir: Path
-    stack: AsyncExitStack = field(repr=False)
 
     @property
     def url(self) -> str:
@@ -253,9 +252,7 @@ async def listening(settings: GatewaySettings, deadline_s: float = 15) -> tuple[
 
 
 @asynccontextmanager
-async def open_door(
-    run_dir: Path, *, services: Sequence[str] = SERVICES, **fields: Any
-) -> AsyncIterator[Door]:
+async def open_door(run_dir: Path, *, services: Sequence[str] = SERVICES, **fields: Any) -> AsyncIterator[Door]:
     """Gateway, Envoy, and one fake of each service, all joined."""
     settings = gateway_settings(run_dir, **fields)
     token = ServiceToken(TOKEN)
@@ -274,4 +271,4 @@ async def open_door(
             )
             await stack.enter_async_context(joined(settings.gateway_address, name, address, token=token))
         host, port = await listening(settings)
-        yield Door(settings, host, port, invoke, echoes, envoy, run_dir, stack)
+        yield Door(settings, host, port, invoke, echoes, envoy, run_dir)

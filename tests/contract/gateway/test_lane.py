@@ -292,9 +292,7 @@ async def test_a_client_that_goes_away_cancels_the_call(door: Door) -> None:
         (grpc.StatusCode.DEADLINE_EXCEEDED, 504),
     ],
 )
-async def test_a_failed_call_has_the_shape_of_all_errors(
-    door: Door, code: grpc.StatusCode, status: int
-) -> None:
+async def test_a_failed_call_has_the_shape_of_all_errors(door: Door, code: grpc.StatusCode, status: int) -> None:
     door.invoke.respond = lambda seen: Answer(error=(code, 'it "broke" \\ é'))
     async with door.client() as client:
         answer = await client.get("/api/hello")

@@ -435,9 +435,7 @@ async def mesh_running(run_dir: Path, **settings: Any) -> AsyncIterator[Mesh]:
         await stack.enter_async_context(
             serve(
                 f"unix:{run_dir}/registry.sock",
-                lambda server: registry_grpc.add_RegistryInternalServiceServicer_to_server(
-                    mesh.registry, server
-                ),
+                lambda server: registry_grpc.add_RegistryInternalServiceServicer_to_server(mesh.registry, server),
                 public_services=(),
                 internal_services=("fnmesh.internal.registry.v1.RegistryInternalService",),
                 auth=Authenticator("off", mesh.token),

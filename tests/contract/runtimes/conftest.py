@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
@@ -63,12 +62,12 @@ class Running:
 
     runtime: Runtime
     process: subprocess.Popen[bytes]
-    socket: Path
+    listens_on: Path
     home: Path
     connections: ExitStack = field(default_factory=ExitStack)
 
     def connect(self) -> UnixConnection:
-        connection = UnixConnection(self.socket)
+        connection = UnixConnection(self.listens_on)
         self.connections.callback(connection.close)
         connection.connect()
         return connection
@@ -77,7 +76,7 @@ class Running:
         raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         raw.settimeout(DEADLINE_S)
         self.connections.callback(raw.close)
-        raw.connect(str(self.socket))
+        raw.connect(str(self.listens_on))
         return raw
 
     def call(self, method: str = "GET", path: str = "/api/f", body: bytes | None = None, **headers: str) -> Answer:
@@ -130,17 +129,6 @@ Start = Callable[..., Running]
 
 
 @pytest.fixture(scope="session")
-def node() -> str:
-    found = shutil.which("node")
-    if found:
-        return found
-    reason = "NEEDS NODE: no `node` on PATH, so the Node server is not tested here"
-    if "node" in os.environ.get("FNMESH_REQUIRE", "").split(","):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("servers")
 
@@ -152,9 +140,9 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 
 
 @pytest.fixture
-def start(runtime: Runtime, installed: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
+def start(runtime: Runtime, installed: Path) -> Iterator[Start]:
     """Start a server: `start("hello", concurrency=1, drain_ms=100)`, by default of functions/handlers.*."""
-    interpreter = sys.executable if runtime == "python" else request.getfixturevalue("node")
+    interpreter = sys.executable if runtime == "python" else shutil.which("node") or "node"
     with ExitStack() as cleanup:
 
         def starter(

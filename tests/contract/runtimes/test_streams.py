@@ -79,13 +79,11 @@ def test_a_streaming_connection_serves_the_next_request(start: Start) -> None:
 def test_head_of_a_stream_ends_the_handler_with_its_head(start: Start) -> None:
     # given a handler with one slot that never stops yielding
     server = start("endless", concurrency=1)
-    connection = server.connect()
     # when
-    connection.request("HEAD", "/api/f")
-    assert server.answer(connection).body == b""
+    answer = server.call("HEAD")
     # then its slot is free again
-    connection.request("HEAD", "/api/f")
-    eventually(lambda: server.answer(connection).status == 200)
+    assert (answer.status, answer.body) == (200, b"")
+    eventually(lambda: server.call("HEAD").status == 200)
 
 
 def test_a_stream_with_a_status_without_a_body_has_none(start: Start) -> None:

@@ -1,0 +1,84 @@
+"""`python -m deploy_svc reap`: stops every instance of this mesh. For the end of `fnmesh up`, and its beginning
+after one that was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from deploy_svc.app import MIGRATIONS, make_drivers, open_database
+from deploy_svc.domain import InstanceState
+from deploy_svc.log_collector import LogCollector
+from deploy_svc.log_store import LogStore
+from deploy_svc.ports import Driver
+from deploy_svc.settings import DeploySettings
+from deploy_svc.store import Store
+from deploy_svc.wakes import Wakes
+from mesh.clock import SystemClock
+from mesh.errors import MeshError
+from mesh.logs import get_logger
+from mesh.settings import SettingsError
+
+log = get_logger(__name__)
+_GRACE_S = 2.0
+_WHY = "Stopped with the mesh."
+
+
+async def reap(settings: DeploySettings, arguments: Sequence[str]) -> None:
+    """Stop and remove all instances, and say so in their rows. Nothing there is no error."""
+    try:
+        settings.read_mesh_id()
+    except SettingsError:
+        return  # a mesh that never ran has no instances
+    database = open_database(settings)
+    executor = ThreadPoolExecutor(8, "deploy-reap")
+    try:
+        await database.migrate(MIGRATIONS)
+        store = Store(database)
+        drivers = await make_drivers(settings, executor, asyncio.Event())
+        collector = LogCollector(LogStore(database), drivers, Wakes(), SystemClock())
+        async with asyncio.TaskGroup() as tasks:
+            collecting = tasks.create_task(collector.run())
+            async with asyncio.TaskGroup() as stops:
+                for driver in drivers.values():
+                    stops.create_task(_empty(driver, store, collector))
+            for instance in await store.live_instances():
+                await store.change_instance(
+                    instance.uid, InstanceState.STOPPED, ended_at=SystemClock().now(), message=_WHY
+                )
+            collecting.cancel()
+    finally:
+        executor.shutdown(cancel_futures=True)
+        await database.close()
+
+
+async def _empty(driver: Driver, store: Store, collector: LogCollector) -> None:
+    """Stop and remove all that a driver holds; what does not answer is left for the next time."""
+    try:
+        seen = await driver.observe()
+    except MeshError as error:
+        log.info("target_not_reaped", target=driver.target, reason=error.reason)
+        return
+    async with asyncio.TaskGroup() as tasks:
+        for uid in seen:
+            tasks.create_task(_stop(driver, store, collector, uid))
+    try:
+        await driver.vacate()
+    except MeshError as error:
+        log.info("target_not_vacated", target=driver.target, reason=error.reason)
+
+
+async def _stop(driver: Driver, store: Store, collector: LogCollector, uid: str) -> None:
+    instance = await store.instance(uid)
+    try:
+        await driver.stop(uid, _GRACE_S)
+        if instance is not None:
+            collector.follow(instance)
+            collector.say(instance, _WHY)
+            await collector.finish(uid)
+        await driver.remove(uid)
+        await store.set_cleaned(uid)
+    except MeshError as error:
+        log.warning("instance_not_reaped", instance=uid, reason=error.reason)

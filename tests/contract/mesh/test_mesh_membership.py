@@ -1,0 +1,65 @@
+"""Joining the mesh, and leaving it in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fnmesh.internal.gateway.v1 import membership_service_pb2 as pb
+from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as pb_grpc
+from mesh.auth import Authenticator, ServiceToken
+from mesh.membership import joined
+from mesh.rpc_server import serve
+from tests.support.eventually import eventually
+
+TOKEN = ServiceToken("t" * 32)
+
+
+class Gateway(pb_grpc.MembershipServiceServicer):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bool]] = []
+
+    async def Join(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.JoinResponse]:
+        async for request in request_iterator:
+            self.seen.append((request.address, request.draining))
+            yield pb.JoinResponse(applied=True)
+
+
+@asynccontextmanager
+async def gateway(listen: str, servicer: Gateway) -> AsyncIterator[None]:
+    async with serve(
+        listen,
+        lambda server: pb_grpc.add_MembershipServiceServicer_to_server(servicer, server),
+        public_services=(),
+        internal_services=("fnmesh.internal.gateway.v1.MembershipService",),
+        auth=Authenticator("off", TOKEN),
+        drain_s=0.5,
+    ):
+        yield
+
+
+async def test_a_member_joins_again_and_leaves_in_order(tmp_run_dir: Path) -> None:
+    listen = f"unix:{tmp_run_dir}/gateway.sock"
+    first, second = Gateway(), Gateway()
+    async with joined(listen, "invoke", "unix:/x", token=TOKEN) as membership:
+        assert not membership.applied.is_set()
+        async with gateway(listen, first):
+            await eventually(membership.applied.is_set)
+        await eventually(lambda: not membership.applied.is_set())
+        assert first.seen == [("unix:/x", False)]
+        stack = gateway(listen, second)
+        await stack.__aenter__()
+        await eventually(membership.applied.is_set)
+    assert second.seen == [("unix:/x", False), ("unix:/x", True)]
+    await stack.__aexit__(None, None, None)
+
+
+async def test_a_gateway_that_is_not_there_delays_nothing(tmp_run_dir: Path) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with joined(f"unix:{tmp_run_dir}/none.sock", "invoke", "unix:/x", token=TOKEN):
+        pass
+    assert loop.time() - began < 2
