@@ -48,8 +48,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with running_mesh() as mesh:
         lane = lane_figures(mesh, rounds=arguments.rounds, seconds=arguments.seconds)
-        targets = [t["target"] for t in mesh.fnmesh("targets")["targets"] if t.get("available")]
-        kinds = [kind for kind in ("process", "docker") if f"TARGET_{kind.upper()}" in targets]
+        usable = {found["what"] for found in mesh.fnmesh("doctor")["findings"] if found["state"] == "ok"}
+        kinds = [kind for kind in ("process", "docker") if f"target: {kind}" in usable]
         deploys = [deploy_figures(mesh, kind, rounds=arguments.rounds) for kind in kinds]
     page = table(lane, deploys, arguments.rounds, arguments.seconds)
     print(page)

@@ -40,5 +40,5 @@ def deploy_figures(mesh: RunningMesh, target: str, *, rounds: int) -> DeployFigu
         name = f"deploy-{target}-{number}"
         first.append(_deploy(mesh, target, name, f"first {number}"))
         again.append(_deploy(mesh, target, name, f"second {number}"))
-        mesh.fnmesh("delete", name, "--yes")
+        mesh.fnmesh("delete", name)
     return DeployFigures(target, statistics.median(first), statistics.median(again))

@@ -120,7 +120,7 @@ async def _wire(
     settings: BuildSettings,
     database: Database,
     channel: grpc.aio.Channel,
-    clock: Clock,
+    around: Surroundings,
     stack: AsyncExitStack,
 ) -> tuple[BuildServicer, list[Coroutine[Any, Any, None]]]:
     """The servicer, and the loops to run beside it."""
@@ -143,6 +143,7 @@ async def _wire(
     toolchain = Toolchain(
         workshop / "toolchain",
         workload_python=settings.workload_python,
+        workload_node=settings.workload_node,
         uid=sandbox.build_uid(settings.build_uid_base, "0"),
         environ=environ,
     )

@@ -44,10 +44,10 @@ def names_of(statements: Sequence[ast.AST]) -> tuple[set[str], bool]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
             continue
-        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
-            open_ended = True
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+            open_ended |= any(alias.name == "*" for alias in node.names)
+            continue
         for inner in ast.walk(node):
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
                 names.add(inner.id)
@@ -55,12 +55,19 @@ def names_of(statements: Sequence[ast.AST]) -> tuple[set[str], bool]:
                 open_ended = True
             elif isinstance(inner, (ast.MatchAs, ast.MatchStar)) and inner.name:
                 names.add(inner.name)
-        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
-            for block in getattr(node, field, ()) or ():
-                inner_names, inner_open = names_of(getattr(block, "body", None) or [block])
-                names |= inner_names
-                open_ended |= inner_open
+        for block in blocks_of(node):
+            inner_names, inner_open = names_of(block)
+            names |= inner_names
+            open_ended |= inner_open
     return names, open_ended
+
+
+def blocks_of(node: ast.AST) -> list[list[ast.AST]]:
+    """The blocks of statements in an `if`, `try`, `with`, `for`, `while` or `match`."""
+    blocks = [getattr(node, field, None) for field in ("body", "orelse", "finalbody")]
+    for field in ("handlers", "cases"):
+        blocks += [branch.body for branch in getattr(node, field, ())]
+    return [block for block in blocks if isinstance(block, list)]
 
 
 def main(app: str, entry: str, handler: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from typing import IO, Any, TypeVar
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import Mount
+from docker.types import LogConfig, Mount
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
@@ -25,6 +26,7 @@ LineSink = Callable[[bytes], Awaitable[None]]
 _CALL_S = 60
 _COMMIT_S = 300
 _PING_S = 2
+_DEFAULT_URL = "unix:///var/run/docker.sock"
 DOWN = (RequestException, HTTPError, OSError)
 
 
@@ -72,6 +74,8 @@ class DockerDaemon:
         """Whether the daemon answers within two seconds."""
 
         def ask() -> bool:
+            if not _somebody_listens(self._url or _DEFAULT_URL):
+                return False
             try:
                 api = docker.APIClient(base_url=self._url, timeout=_PING_S)
                 try:
@@ -154,6 +158,7 @@ class DockerDaemon:
             cap_add=["CHOWN", "DAC_OVERRIDE", "FOWNER"] if plan.user.startswith("0") else None,
             security_opt=["no-new-privileges:true"],
             init=True,
+            log_config=LogConfig(type="json-file", config={"max-size": "100m"}),  # one that can be read back
         )
         api.create_container(
             plan.image,
@@ -226,9 +231,12 @@ class Container:
         """Start it, pass on what it writes; its exit status (137 where it ran out of memory)."""
 
         def output(api: docker.APIClient) -> Iterator[bytes]:
-            pieces = api.attach(self._name, stdout=True, stderr=True, stream=True)
             api.start(self._name)
-            yield from pieces
+            pieces = api.logs(self._name, stdout=True, stderr=True, stream=True, follow=True)
+            try:
+                yield from pieces
+            finally:
+                pieces.close()
 
         await self._daemon.stream(output, on_line)
         answer = await self._daemon.call(lambda api: api.wait(self._name, timeout=_CALL_S))
@@ -245,6 +253,15 @@ class Container:
 
 async def _passed(on_piece: LineSink, piece: bytes) -> None:
     await on_piece(piece)
+
+
+def _somebody_listens(url: str) -> bool:
+    """Whether a unix socket accepts; true for other addresses. The SDK leaves its socket open where nobody does."""
+    if not url.startswith("unix:"):
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PING_S)
+        return probe.connect_ex("/" + url.removeprefix("unix:").lstrip("/")) == 0
 
 
 def _split(name: str) -> tuple[str, str | None]:

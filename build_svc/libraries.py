@@ -94,7 +94,7 @@ def _node(files: Mapping[str, str]) -> Libraries | None:
         raise LibrariesInvalid('package.json must be a JSON object, such as {"dependencies": {}}.')
     specs: list[object] = []
     for field in _NODE_DEPENDENCIES:
-        wanted = package.get(field) or {}
+        wanted = package.get(field, {})
         if not isinstance(wanted, dict):
             raise LibrariesInvalid(f'"{field}" in package.json must be an object of names and versions.')
         if field != "peerDependencies" or package.get("dependencies"):

@@ -18,6 +18,10 @@ class Registry(Protocol):
         """The function with that resource name, display names allowed."""
         ...
 
+    async def workspace_id(self, workspace: str) -> str:
+        """Identifier (`ws-...`) of a workspace that is named by it or by its display name."""
+        ...
+
     async def create_revision(
         self, build: Build, runtime: Runtime | None, default_target: Target
     ) -> tuple[str, FunctionFacts]:

@@ -87,7 +87,7 @@ def placed(copy: Copy, names: Iterable[str]) -> dict[str, str]:
 
 def _instructions(dockerfile: str) -> Iterable[tuple[str, str]]:
     lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
-    for line in re.sub(r"\\\n\s*", " ", "\n".join(lines)).splitlines():
+    for line in re.sub(r"\s*\\\n\s*", " ", "\n".join(lines)).splitlines():
         if line.strip():
             instruction, _, rest = line.strip().partition(" ")
             yield instruction.upper(), rest.strip()

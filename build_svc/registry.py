@@ -11,6 +11,8 @@ from build_svc.domain import Build, BuildState, FunctionFacts, Runtime, Target
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from fnmesh.registry.v1 import function_pb2 as functions
+from fnmesh.registry.v1 import registry_service_pb2 as public
+from fnmesh.registry.v1 import registry_service_pb2_grpc as public_grpc
 from mesh import deadline
 
 _REPORT_S = 10.0
@@ -21,10 +23,17 @@ class GrpcRegistry:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = pb_grpc.RegistryInternalServiceStub(channel)
+        self._public = public_grpc.RegistryServiceStub(channel)
 
     async def resolve(self, name: str) -> FunctionFacts:
         snapshot = await self._stub.ResolveFunction(pb.ResolveFunctionRequest(name=name))
         return _facts(snapshot.function)
+
+    async def workspace_id(self, workspace: str) -> str:
+        if workspace.startswith("ws-"):
+            return workspace
+        found = await self._public.GetWorkspace(public.GetWorkspaceRequest(name=f"workspaces/{workspace}"))
+        return found.uid
 
     async def create_revision(
         self, build: Build, runtime: Runtime | None, default_target: Target

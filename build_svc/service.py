@@ -81,6 +81,8 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         position = pages.decode_token(f"builds {request.parent}", request.page_token)
         function_uid = ""
         if function == "-":
+            if workspace != "-":
+                workspace = await self._parts.registry.workspace_id(workspace)
             require_scope(Scope.DEPLOY, workspace)
         else:
             facts = await self._parts.registry.resolve(request.parent)

@@ -36,4 +36,5 @@ class BuildSettings(MeshSettings):
     build_lease_s: float = Field(default=10, gt=0)
     build_watch_max_age_s: float = Field(default=3600, gt=0)
     workload_python: str = ""
-    """The interpreter of process workloads and their builds; found out where not set."""
+    workload_node: str = ""
+    """The interpreters of process workloads and their builds; found out where not set."""

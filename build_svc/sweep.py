@@ -5,6 +5,7 @@ See `shelf` for why a sweep cannot take away what a build is about to reuse.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -94,7 +95,7 @@ class Sweeper:
             older_than=now - self._ages.grace, known=await self._shelf.known_images()
         ):
             await self._shelf.discard(ArtifactKind.IMAGE.value, image)
-        self._cache.prune(unused_s=self._ages.cache_unused.total_seconds())
+        await asyncio.to_thread(self._cache.prune, unused_s=self._ages.cache_unused.total_seconds())
         emptied = await self._empty()
         if given_up or emptied:
             log.info("swept", given_up=given_up, deleted=emptied)

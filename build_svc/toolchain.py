@@ -52,9 +52,18 @@ class Toolchain:
     builds run as, None where that is this process's own.
     """
 
-    def __init__(self, directory: Path, *, workload_python: str, uid: int | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workload_python: str,
+        workload_node: str,
+        uid: int | None,
+        environ: Mapping[str, str],
+    ) -> None:
         self._directory = directory
         self._wanted = workload_python
+        self._wanted_node = workload_node
         self._uid = uid
         self._environ = environ
         self._lock = asyncio.Lock()
@@ -92,11 +101,14 @@ class Toolchain:
         return await asyncio.to_thread(lambda: self._keep(script.name, script.read_bytes()))
 
     async def environment(self, home: Path) -> dict[str, str]:
-        """The whole environment of a build's process whose home (its own, empty) directory is `home`."""
+        """The whole environment of a build's process whose home directory, its user's alone, is `home`."""
         async with self._lock:
             if self._shared is None:
                 self._shared = await asyncio.to_thread(self._readable_environment)
-        return self._shared | {
+        private = await asyncio.to_thread(self._give_configurations, home)
+        return {
+            **self._shared,
+            **private,
             "PATH": self.search_path(),
             "HOME": str(home),
             "TMPDIR": str(home),
@@ -140,7 +152,7 @@ class Toolchain:
                 yield str(found)
 
     async def _find_node(self) -> Node | None:
-        node = shutil.which("node", path=self.search_path())
+        node = self._wanted_node or shutil.which("node", path=self.search_path())
         if node is None:
             return None
         abi = await self._ask([node, "-p", "process.version + '-' + process.platform + '-' + process.arch"])
@@ -184,12 +196,18 @@ class Toolchain:
             file = Path(found.get(name) or "/nonexistent")
             if file.is_file() and not sandbox.reachable(file):
                 found[name] = str(self._keep(f"{name.lower()}.pem", file.read_bytes()))
-        home = Path(self._environ.get("HOME") or "/nonexistent")
-        if pip_conf := merged_pip_configuration(self._environ, home):
-            found["PIP_CONFIG_FILE"] = str(self._keep("pip.conf", pip_conf.encode()))
-        npmrc = Path(self._environ.get("NPM_CONFIG_USERCONFIG") or home / ".npmrc")
-        if npmrc.is_file() and (text := re.sub(r"(?m)^(cache|prefix|tmp)\s*=.*$", "", npmrc.read_text())):
-            found["NPM_CONFIG_USERCONFIG"] = str(self._keep("npmrc", text.encode()))
+        return found
+
+    def _give_configurations(self, home: Path) -> dict[str, str]:
+        """The operator's pip and npm configurations, which may hold passwords, for the build's user to read."""
+        found = {}
+        operators = Path(self._environ.get("HOME") or "/nonexistent")
+        if pip_conf := merged_pip_configuration(self._environ, operators):
+            found["PIP_CONFIG_FILE"] = str(_private(home / ".pip.conf", pip_conf))
+        npmrc = Path(self._environ.get("NPM_CONFIG_USERCONFIG") or operators / ".npmrc")
+        if npmrc.is_file():
+            text = re.sub(r"(?m)^(cache|prefix|tmp)\s*=.*$", "", npmrc.read_text())
+            found["NPM_CONFIG_USERCONFIG"] = str(_private(home / ".fnmesh-npmrc", text))
         return found
 
     def _keep(self, name: str, content: bytes) -> Path:
@@ -228,6 +246,19 @@ def merged_pip_configuration(environ: Mapping[str, str], home: Path) -> str:
         for key, value in merged.items(section):
             lines.append(f"{key} = " + value.replace("\n", "\n    "))
     return "\n".join([*lines, ""]) if lines else ""
+
+
+def _private(path: Path, text: str) -> Path:
+    """Write a file once, for the owner of its directory alone; a link that lies there is not followed."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        return path
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        owner = path.parent.stat()
+        os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+    return path
 
 
 def _open_to_all(root: Path) -> None:

@@ -15,11 +15,17 @@ class TreeInvalid(Exception):
 
 
 def take_over(root: Path) -> None:
-    """Make the tree this process's own, and writable by nobody else. Links are never followed."""
+    """Make the tree this process's own, and writable by nobody else. Links are never followed.
+
+    Raises TreeInvalid for a hard link to a file of root's: its mode is not ours to change.
+    """
     uid, gid = os.geteuid(), os.getegid()
     for directory, names, files in os.walk(root):
         for path in (Path(directory), *(Path(directory, name) for name in (*names, *files))):
-            mode = path.lstat().st_mode
+            status = path.lstat()
+            mode = status.st_mode
+            if uid == 0 and status.st_uid == 0 and status.st_nlink > 1 and stat.S_ISREG(mode):
+                raise TreeInvalid(f"{path.name} is a second name of a file that is not the function's own.")
             if uid == 0:
                 os.chown(path, uid, gid, follow_symlinks=False)
             if not stat.S_ISLNK(mode):

@@ -71,9 +71,7 @@ def _options(
 def main() -> NoReturn:
     """Runs the command in sys.argv. Exit codes: 0 done, 1 it failed, 2 it was called wrongly, 130 Ctrl-C."""
     try:
-        app(standalone_mode=False, prog_name="fnmesh")
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        code = app(standalone_mode=False, prog_name="fnmesh")  # what typer.Exit says, 130 for Ctrl-C
     except CommandError as error:
         _leave(str(error), error.exit_code)
     except typer.TyperException as error:
@@ -97,7 +95,7 @@ def main() -> NoReturn:
             f"This should not have happened: {type(error).__name__}: {error} "
             "(FNMESH_UP_TRACEBACK=1 shows where).", 1,
         )  # fmt: skip
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _leave(sentence: str, code: int) -> NoReturn:

@@ -126,7 +126,7 @@ def _instance_lines(deploy: Deploy) -> Iterator[str]:
 
     last = ""
     for deployment in deploy.rollout():
-        if deployment.desired_revision < deploy.revision:
+        if deployment.desired_revision != deploy.revision:
             continue
         state = word(function_pb2.DeploymentState, deployment.state, "DEPLOYMENT_STATE_")
         line = f"revision {deployment.desired_revision} {state}" + (

@@ -78,9 +78,7 @@ async def migrate(settings: DeploySettings) -> None:
         await database.close()
 
 
-def process_driver(
-    settings: DeploySettings, executor: ThreadPoolExecutor, changed: asyncio.Event
-) -> ProcessDriver:
+def process_driver(settings: DeploySettings, executor: ThreadPoolExecutor, changed: asyncio.Event) -> ProcessDriver:
     """The driver of the process target."""
     data = settings.data_dir.absolute()
     blobs = open_blobs(settings.blob_url)
@@ -94,15 +92,19 @@ def process_driver(
     )
 
 
-async def make_drivers(
-    settings: DeploySettings, executor: ThreadPoolExecutor, changed: asyncio.Event
-) -> dict[Target, Driver]:
-    """The drivers there are, with what their predecessors left."""
-    processes = process_driver(settings, executor, changed)
-    await processes.adopt()
+@asynccontextmanager
+async def open_drivers(settings: DeploySettings, changed: asyncio.Event) -> AsyncIterator[dict[Target, Driver]]:
+    """The drivers there are, with what their predecessors left. `changed` is set when an instance has ended."""
+    executor = ThreadPoolExecutor(_THREADS, "deploy-process")
     daemon = Daemon(settings.deploy_docker_host)
-    containers = DockerDriver(daemon, settings.read_mesh_id(), changed.set)
-    return {Target.PROCESS: processes, Target.DOCKER: containers}
+    try:
+        processes = process_driver(settings, executor, changed)
+        await processes.adopt()
+        containers = DockerDriver(daemon, settings.read_mesh_id(), changed.set)
+        yield {Target.PROCESS: processes, Target.DOCKER: containers}
+    finally:
+        daemon.close()
+        executor.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -147,15 +149,14 @@ def make_parts(
         drivers,
         ending,
         collector,
+        changes,
         clock,
         queue.add,
         observed,
         interval_s=settings.deploy_observe_interval_s,
     )
     starting = Starting(
-        Surroundings(
-            store, registry, drivers, prober, fleet, ending, collector, changes, clock, policy, queue.add
-        )
+        Surroundings(store, registry, drivers, prober, fleet, ending, collector, changes, clock, policy, queue.add)
     )
     reconciler = Reconciler(store, queue, starting, ending, watchers, changes, reports, clock, policy)
     health = Health(
@@ -226,10 +227,8 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
         verifier = CachedKeyVerifier(RemoteKeyVerifier(channel)) if settings.auth == "keys" else None
         authenticator = Authenticator(settings.auth, token, verifier)
 
-        executor = ThreadPoolExecutor(_THREADS, "deploy-driver")
-        stack.callback(executor.shutdown, cancel_futures=True)
         changed = asyncio.Event()
-        drivers = await make_drivers(settings, executor, changed)
+        drivers = await stack.enter_async_context(open_drivers(settings, changed))
 
         parts = make_parts(settings, clock, store, log_store, registry, drivers, changed)
         await stack.enter_async_context(_background(parts.loops))
@@ -267,7 +266,5 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
                 long_methods=frozenset({"ReadLogs"}),
             )
         )
-        await stack.enter_async_context(
-            joined(settings.gateway_address, "deploy", server.address, token=token)
-        )
+        await stack.enter_async_context(joined(settings.gateway_address, "deploy", server.address, token=token))
         yield DeployApp(server, store, drivers)

@@ -60,9 +60,7 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
             log.info("watcher_left", watcher=watcher)
             await self._look_at_draining()
 
-    async def RetireInstance(
-        self, request: pb.RetireInstanceRequest, context: Any
-    ) -> pb.RetireInstanceResponse:
+    async def RetireInstance(self, request: pb.RetireInstanceRequest, context: Any) -> pb.RetireInstanceResponse:
         """Have an instance replaced, drained and stopped."""
         instance = await self._store.instance(request.instance)
         if instance is None:

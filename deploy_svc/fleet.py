@@ -10,6 +10,7 @@ from deploy_svc.ending import Ending
 from deploy_svc.log_collector import LogCollector
 from deploy_svc.ports import Driver, Exit, Observed
 from deploy_svc.store import Store
+from deploy_svc.wakes import Wakes
 from mesh.clock import Clock
 from mesh.errors import MeshError
 from mesh.logs import get_logger
@@ -27,6 +28,7 @@ class Fleet:
         drivers: Mapping[Target, Driver],
         ending: Ending,
         logs: LogCollector,
+        changes: Wakes,
         clock: Clock,
         requeue: Callable[[str], None],
         wake: asyncio.Event,
@@ -37,6 +39,7 @@ class Fleet:
         self._drivers = drivers
         self._ending = ending
         self._logs = logs
+        self._changes = changes
         self._clock = clock
         self._requeue = requeue
         self._wake = wake
@@ -50,7 +53,6 @@ class Fleet:
             if instance in seen:
                 return seen[instance].exit
         return None
-
 
     def starting(self, instance: str, *, begun: bool) -> None:
         """Its starter looks after the instance (or does not any more): it is no orphan, and its end no crash."""
@@ -88,6 +90,7 @@ class Fleet:
                 await self._crashed(instance, (observed and observed.exit) or Exit())
             elif observed.address and observed.address != instance.address:
                 await self._store.change_instance(uid, address=observed.address, handle=observed.handle)
+                self._changes.notify()
         for uid in seen.keys() - rows.keys() - self._starting:
             if not self._ending.is_ending(uid):
                 await self._orphan(target, uid)

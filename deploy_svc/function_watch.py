@@ -30,9 +30,7 @@ class FunctionSource(Protocol):
 class FunctionWatch:
     """Writes what comes to the tables and has the function looked at."""
 
-    def __init__(
-        self, source: FunctionSource, store: Store, clock: Clock, requeue: Callable[[str], None]
-    ) -> None:
+    def __init__(self, source: FunctionSource, store: Store, clock: Clock, requeue: Callable[[str], None]) -> None:
         self._source, self._store, self._clock = source, store, clock
         self._requeue = requeue
 

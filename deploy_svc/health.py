@@ -50,9 +50,7 @@ class Health:
 
     async def look(self) -> None:
         """Probe all of them once."""
-        ready = [
-            i for i in await self._store.live_instances() if i.state is InstanceState.READY and not i.retired
-        ]
+        ready = [i for i in await self._store.live_instances() if i.state is InstanceState.READY and not i.retired]
         known = {i.uid for i in ready}
         self._silent_since = {uid: at for uid, at in self._silent_since.items() if uid in known}
         at_once = asyncio.Semaphore(_AT_ONCE)
@@ -76,8 +74,6 @@ class Health:
             return
         why = f"It did not answer for {silent_s:.0f} s."
         log.warning("instance_unhealthy", instance=instance.uid, function=instance.function_uid, why=why)
-        await self._store.failed(
-            instance.function_uid, instance.revision, FailureKind.CRASH, why, self._clock.now()
-        )
+        await self._store.failed(instance.function_uid, instance.revision, FailureKind.CRASH, why, self._clock.now())
         await self._store.change_instance(instance.uid, retired=why)
         self._requeue(instance.function_uid)

@@ -56,9 +56,7 @@ class LogStore:
                 await conn.execute(read.values(log_position=position))
         return got
 
-    async def after(
-        self, function_uid: str, sequence: int, *, limit: int, trace_id: str = ""
-    ) -> list[LogLine]:
+    async def after(self, function_uid: str, sequence: int, *, limit: int, trace_id: str = "") -> list[LogLine]:
         """Lines after a sequence number, oldest first."""
         query = self._query(function_uid, trace_id).where(log_lines.c.sequence > sequence)
         async with self._db.read() as conn:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 
-from deploy_svc.app import MIGRATIONS, make_drivers, open_database
+from deploy_svc.app import MIGRATIONS, open_database, open_drivers
 from deploy_svc.domain import InstanceState
 from deploy_svc.log_collector import LogCollector
 from deploy_svc.log_store import LogStore
@@ -32,26 +32,22 @@ async def reap(settings: DeploySettings, arguments: Sequence[str]) -> None:
         settings.read_mesh_id()
     except SettingsError:
         return  # a mesh that never ran has no instances
-    database = open_database(settings)
-    executor = ThreadPoolExecutor(8, "deploy-reap")
-    try:
+    async with AsyncExitStack() as stack:
+        database = open_database(settings)
+        stack.push_async_callback(database.close)
         await database.migrate(MIGRATIONS)
-        store = Store(database)
-        drivers = await make_drivers(settings, executor, asyncio.Event())
-        collector = LogCollector(LogStore(database), drivers, Wakes(), SystemClock())
-        async with asyncio.TaskGroup() as tasks:
-            collecting = tasks.create_task(collector.run())
-            async with asyncio.TaskGroup() as stops:
-                for driver in drivers.values():
-                    stops.create_task(_empty(driver, store, collector))
-            for instance in await store.live_instances():
-                await store.change_instance(
-                    instance.uid, InstanceState.STOPPED, ended_at=SystemClock().now(), message=_WHY
-                )
-            collecting.cancel()
-    finally:
-        executor.shutdown(cancel_futures=True)
-        await database.close()
+        store, clock = Store(database), SystemClock()
+        drivers = await stack.enter_async_context(open_drivers(settings, asyncio.Event()))
+        collector = LogCollector(LogStore(database), drivers, Wakes(), clock)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        collecting = tasks.create_task(collector.run())
+        async with asyncio.TaskGroup() as stops:
+            for driver in drivers.values():
+                stops.create_task(_empty(driver, store, collector))
+        for instance in await store.live_instances():
+            ended = {"ended_at": clock.now(), "message": _WHY}
+            await store.change_instance(instance.uid, InstanceState.STOPPED, **ended)
+        collecting.cancel()
 
 
 async def _empty(driver: Driver, store: Store, collector: LogCollector) -> None:

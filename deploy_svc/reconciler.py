@@ -126,9 +126,7 @@ class Reconciler:
         if told or decision.forget:
             self._reports.notify()
 
-    def _look_again(
-        self, function: Function, instances: Sequence[Instance], decision: Decision, now: datetime
-    ) -> None:
+    def _look_again(self, function: Function, instances: Sequence[Instance], decision: Decision, now: datetime) -> None:
         if decision.look_again_at is not None:
             self._queue.add_later(function.uid, (decision.look_again_at - now).total_seconds() + 0.001)
         wait_s = self._watchers.wait_s()

@@ -148,9 +148,7 @@ class _Plan:
         return [
             i
             for i in self.live
-            if i.revision == revision
-            and not i.retired
-            and i.state in (InstanceState.STARTING, InstanceState.READY)
+            if i.revision == revision and not i.retired and i.state in (InstanceState.STARTING, InstanceState.READY)
         ]
 
 

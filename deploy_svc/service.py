@@ -108,9 +108,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
                 if not lines and await self._store.function(uid) is None:
                     raise _gone(function.name)
 
-    async def ListTargets(
-        self, request: service_pb.ListTargetsRequest, context: Any
-    ) -> service_pb.ListTargetsResponse:
+    async def ListTargets(self, request: service_pb.ListTargetsRequest, context: Any) -> service_pb.ListTargetsResponse:
         """All targets; the default is Docker where its daemon answers."""
         require_scope(Scope.DEPLOY)
         answer = service_pb.ListTargetsResponse(default_target=TARGETS[Target.PROCESS])

@@ -78,9 +78,7 @@ class Starting:
         a = self._a
         kind, message = FailureKind.START, ""
         try:
-            with telemetry.span(
-                "deploy.start_instance", function=instance.function_uid, revision=instance.revision
-            ):
+            with telemetry.span("deploy.start_instance", function=instance.function_uid, revision=instance.revision):
                 await self._until_ready(instance, slot, instances)
         except StartFailed as error:
             kind, message = error.kind, str(error)

@@ -159,9 +159,7 @@ class Store:
             await _touch(conn, instance.function_uid, number)
         return replace(instance, version=number)
 
-    async def change_instance(
-        self, uid: str, state: InstanceState | None = None, **changes: Any
-    ) -> Instance | None:
+    async def change_instance(self, uid: str, state: InstanceState | None = None, **changes: Any) -> Instance | None:
         """Change an instance; None (and no change) where it is not there or may not come into that state."""
 
         async def work(conn: AsyncConnection) -> Instance | None:
@@ -190,9 +188,7 @@ class Store:
         async with self._db.write() as conn:
             await conn.execute(instances.update().where(instances.c.uid == uid).values(cleaned=True))
 
-    async def failed(
-        self, function_uid: str, revision: int, kind: FailureKind, message: str, now: datetime
-    ) -> None:
+    async def failed(self, function_uid: str, revision: int, kind: FailureKind, message: str, now: datetime) -> None:
         """Count a failure of a revision."""
         async with self._db.write() as conn:
             await _ensure_revision(conn, function_uid, revision, "", now)

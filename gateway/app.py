@@ -40,24 +40,20 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
     token = settings.read_token()
     book = Book()
     health = AggregatedHealth()
-    await health.update(Members().missing())
     store = TraceStore(max_spans=settings.gateway_trace_spans, max_age_s=settings.gateway_trace_age_s)
     fixed = await resources.compile_resources(settings.envoy_spec())
     book.put(*fixed, resources.sampling(1.0))
     roster = Roster(Members(), book)
+    await health.update(roster.missing())
     load_descriptors()
 
     def register(server: grpc.aio.Server) -> None:
-        health.register(server)
         AdsServer(book).register(server)
         membership_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(roster, health), server)
         trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(store), server)
-        otlp_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call] -- stubs without types
+        otlp_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]  # no types there
             OtlpReceiver(store), server
         )
-
-    async def stop_health() -> None:
-        await health.update(roster.missing(), stopping=True)
 
     sampling = SamplingLoop(
         lambda: admin.requests_total(settings.gateway_admin_socket),
@@ -70,7 +66,7 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
         if settings.auth == "keys":
             registry = await stack.enter_async_context(open_channel(settings.registry_address, token=token))
             verifier = CachedKeyVerifier(RemoteKeyVerifier(registry))
-        await stack.enter_async_context(
+        bound = await stack.enter_async_context(
             serve(
                 settings.gateway_address,
                 register,
@@ -80,9 +76,9 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
                 lean_methods=frozenset({OTLP_METHOD}),
                 long_methods=frozenset({ADS_METHOD}),
                 drain_s=3.0,
-                before_stop=stop_health,
             )
         )
+        await health.attach(bound)
         facade = rest_facade(importlib.metadata.version("fnmesh"), roster.missing)
         await stack.enter_async_context(serving(facade, settings.gateway_rest_address))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

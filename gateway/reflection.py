@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import importlib
-
-import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from typing import Protocol
 
 from gateway.envoy.spec import GATEWAY_CLUSTER, PUBLIC_SERVICES
 
-_Status = health_pb2.HealthCheckResponse.ServingStatus
 API_SERVICES = tuple(service for service in PUBLIC_SERVICES if service.startswith("fnmesh."))
 _STUBS = (
     "fnmesh.registry.v1.registry_service_pb2",
@@ -26,6 +23,14 @@ def load_descriptors() -> None:
         importlib.import_module(stub)
 
 
+class ServingFlags(Protocol):
+    """The health service of a server."""
+
+    async def set_service_serving(self, service: str, serving: bool) -> None:
+        """What it says of one name."""
+        ...
+
+
 class AggregatedHealth:
     """Health of every public service: SERVING while it has a member. Unknown names are NOT_FOUND.
 
@@ -33,15 +38,18 @@ class AggregatedHealth:
     """
 
     def __init__(self) -> None:
-        self._servicer = health.aio.HealthServicer()
+        self._flags: ServingFlags | None = None
+        self._missing: tuple[str, ...] = ()
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Adds it to a server, before any other health service: the first one answers."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+    async def attach(self, flags: ServingFlags) -> None:
+        """From here on the server's health service says it."""
+        self._flags = flags
+        await self.update(self._missing)
 
-    async def update(self, missing: tuple[str, ...], *, stopping: bool = False) -> None:
+    async def update(self, missing: tuple[str, ...]) -> None:
         """Says which services have no member now."""
-        await self._servicer.set("", _Status.NOT_SERVING if stopping else _Status.SERVING)
-        for service, cluster in PUBLIC_SERVICES.items():
-            up = not stopping and (cluster == GATEWAY_CLUSTER or cluster not in missing)
-            await self._servicer.set(service, _Status.SERVING if up else _Status.NOT_SERVING)
+        self._missing = missing
+        if self._flags is not None:
+            for service, cluster in PUBLIC_SERVICES.items():
+                if cluster != GATEWAY_CLUSTER:
+                    await self._flags.set_service_serving(service, cluster not in missing)

@@ -17,9 +17,9 @@ from invoke_svc.domain import (
     Route,
     deployment_failed,
     function_unknown,
+    no_room,
     nothing_ready,
     queue_full,
-    timed_out,
     unavailable_reason,
 )
 from invoke_svc.pool import ConnectionPool
@@ -114,14 +114,17 @@ class Admission:
         function = self._functions.get(route.uid)
         return function is None or not function.ready
 
+    def patience_s(self, route: Route, limit_s: float) -> float:
+        """How long a request with that time limit may wait; longer where an instance has to be started first."""
+        return max(limit_s, self._limits.cold_start_s) if self.is_cold(route) else limit_s
+
     async def wait(self, route: Route, limit_s: float) -> Instance:
-        """Room on an instance, when there is some: within `limit_s`, or the limit for cold starts.
+        """Room on an instance, when there is some, within `limit_s`.
 
         Raises NotDeployed and Unavailable (DEPLOYMENT_FAILED) where waiting makes no sense, ResourceExhausted
         (QUEUE_FULL), Unavailable (NO_INSTANCE) and DeadlineExceeded (TIMEOUT).
         """
         function = self._functions.setdefault(route.uid, _Function())
-        cold = not function.ready
         self._refuse_pointless(route, function)
         if function.waiting >= self._limits.per_function or self.waiting >= self._limits.in_all:
             raise queue_full()
@@ -131,11 +134,11 @@ class Admission:
         self.waiting += 1
         self._serve_waiters(function)
         try:
-            async with asyncio.timeout(max(limit_s, self._limits.cold_start_s) if cold else limit_s):
+            async with asyncio.timeout(limit_s):
                 return await future
         except TimeoutError:
             self._give_back(future)
-            raise (timed_out(limit_s) if function.ready else nothing_ready()) from None
+            raise (no_room(limit_s) if function.ready else nothing_ready()) from None
         except asyncio.CancelledError:
             self._give_back(future)
             raise
@@ -220,7 +223,7 @@ class Admission:
             self._functions.setdefault(state.function_uid, _Function()).instances[state.uid] = instance
         elif instance.state.version > state.version:
             return
-        elif instance.state.address != state.address:
+        elif instance.state.address != state.address or (state.accepting and not instance.state.accepting):
             instance.pool.close()
             instance.pool = ConnectionPool(state.address)
         instance.state = state

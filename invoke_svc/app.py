@@ -71,9 +71,7 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
         stack.push_async_callback(database.close)
         await database.migrate(MIGRATIONS)
         store = SqlExecutionStore(database)
-        registry_channel = await stack.enter_async_context(
-            open_channel(settings.registry_address, token=token)
-        )
+        registry_channel = await stack.enter_async_context(open_channel(settings.registry_address, token=token))
         deploy_channel = await stack.enter_async_context(open_channel(settings.deploy_address, token=token))
         registry = registry_grpc.RegistryInternalServiceStub(registry_channel)
         deploy = deploy_grpc.EndpointServiceStub(deploy_channel)
@@ -126,9 +124,7 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
             async with asyncio.timeout(SETTLE_S):
                 await watch.synced.wait()
                 await endpoints.synced.wait()
-        await stack.enter_async_context(
-            joined(settings.gateway_address, "invoke", server.address, token=token)
-        )
+        await stack.enter_async_context(joined(settings.gateway_address, "invoke", server.address, token=token))
         yield Running(server.address, routes, admission)
 
 

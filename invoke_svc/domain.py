@@ -157,10 +157,12 @@ def nothing_ready() -> Unavailable:
     return Unavailable("NO_INSTANCE", "No instance of the function became ready in time.", retry_after_s=1)
 
 
+def no_room(waited_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded("TIMEOUT", f"No instance of the function had room for the request within {waited_s:g} s.")
+
+
 def queue_full() -> ResourceExhausted:
-    return ResourceExhausted(
-        "QUEUE_FULL", "Too many requests are waiting for this function already.", retry_after_s=1
-    )
+    return ResourceExhausted("QUEUE_FULL", "Too many requests are waiting for this function already.", retry_after_s=1)
 
 
 def unavailable_reason(route: Route | None) -> MeshError | None:

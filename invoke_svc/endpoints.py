@@ -144,15 +144,11 @@ class Retirer:
             instance, reason = await self._queue.get()
             for attempt in range(1, RETIRE_ATTEMPTS + 1):
                 try:
-                    await self._stub.RetireInstance(
-                        pb.RetireInstanceRequest(instance=instance, reason=reason)
-                    )
+                    await self._stub.RetireInstance(pb.RetireInstanceRequest(instance=instance, reason=reason))
                     log.info("instance_retired", instance=instance, why=reason)
                     break
                 except MeshError as error:
-                    log.warning(
-                        "instance_not_retired", instance=instance, reason=error.reason, attempt=attempt
-                    )
+                    log.warning("instance_not_retired", instance=instance, reason=error.reason, attempt=attempt)
                     await asyncio.sleep(_BACKOFF.delay_s(attempt))
             else:
                 self._told.discard(instance)

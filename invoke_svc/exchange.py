@@ -7,6 +7,7 @@ that it has not begun (`x-fn-not-started`).
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -106,9 +107,7 @@ class Exchange:
         "upload",
     )
 
-    def __init__(
-        self, admission: Admission, instance: Instance, connection: Connection, upload: Upload | None
-    ) -> None:
+    def __init__(self, admission: Admission, instance: Instance, connection: Connection, upload: Upload | None) -> None:
         self._admission = admission
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -161,15 +160,17 @@ class Dispatcher:
         to_head: bool = False,
         upload: Upload | None = None,
         limit_s: float,
+        at_most_s: float = math.inf,
         parent: SpanContext | None = None,
     ) -> Exchange:
         """Sends `request` (head, and body unless there is an `upload`), returns once the answer's head is there.
 
+        `limit_s` is the time that the workload has; the wait before it is up to Admission, and to `at_most_s`.
         Fills in `run` on the way. Raises what Admission.wait() and Connection raise, and DeadlineExceeded (TIMEOUT).
         """
         instance = self._admission.try_acquire(route)
         if instance is None:
-            instance = await self._queue(route, run, limit_s, parent)
+            instance = await self._queue(route, run, limit_s, at_most_s, parent)
         while True:
             exchange = await self._send(route, run, instance, request, to_head, upload)
             if exchange is not None:
@@ -185,17 +186,13 @@ class Dispatcher:
                     if not (connection.status == _NOT_STARTED and head.not_started) or route.foreign:
                         return exchange
                     if upload is not None and not upload.replayable:
-                        raise Unavailable(
-                            "OVERLOADED", "The function has no room for this request.", retry_after_s=1
-                        )
+                        raise Unavailable("OVERLOADED", "The function has no room for this request.", retry_after_s=1)
                 except BaseException:
                     self.end(route, exchange)
                     raise
                 self._admission.avoid_refusing(instance)
                 exchange.close()
-            if limit_s - run.queued_s <= 0:
-                raise Unavailable("OVERLOADED", "The function has no room for this request.", retry_after_s=1)
-            instance = await self._queue(route, run, limit_s - run.queued_s, parent)
+            instance = await self._queue(route, run, limit_s, at_most_s, parent)
 
     def end(self, route: Route, exchange: Exchange) -> None:
         """Closes an exchange, in whatever way it ended; an instance that overran its time counts as stuck."""
@@ -239,12 +236,15 @@ class Dispatcher:
             self._admission.release(instance)
             raise
 
-    async def _queue(self, route: Route, run: Run, limit_s: float, parent: SpanContext | None) -> Instance:
+    async def _queue(
+        self, route: Route, run: Run, limit_s: float, at_most_s: float, parent: SpanContext | None
+    ) -> Instance:
         began = time.time_ns()
         run.cold_start = run.cold_start or self._admission.is_cold(route)
+        left_s = min(at_most_s, self._admission.patience_s(route, limit_s)) - run.queued_s
         error = ""
         try:
-            return await self._admission.wait(route, limit_s)
+            return await self._admission.wait(route, max(0.0, left_s))
         except MeshError as failure:
             error = failure.reason
             raise

@@ -27,7 +27,8 @@ _NEVER_TO_WORKLOAD = HOP_BY_HOP | {"content-length", "host", "expect", "http2-se
 _OURS = ("x-fn-", "x-fnmesh-", "x-envoy-", "grpc-")
 _TAKEN = frozenset(
     (
-        "x-fn-method", "x-fn-path", "x-fn-host", "x-fn-scheme", "x-fn-ct", "traceparent", "authorization", "content-type",
+        "x-fn-method", "x-fn-path", "x-fn-host", "x-fn-scheme", "x-fn-ct", "traceparent", "authorization",
+        "content-type",
     )
 )  # fmt: skip
 _WITH_LENGTH = frozenset(("POST", "PUT", "PATCH"))
@@ -75,10 +76,14 @@ class RequestHead:
             else:
                 lines.append(start + text)
         head = cls(taken.get("x-fn-method", ""), taken.get("x-fn-path", ""), taken.get("x-fn-host", ""))
+        for pair in aside:
+            name_aside, text = _restored(pair)
+            if name_aside == "cookie":
+                cookies.append(text)
+            elif name_aside:
+                lines.append(f"{name_aside}: {text}")
         if cookies:
             lines.append("cookie: " + "; ".join(cookies))
-        for pair in aside:
-            lines.append(_restored(pair))
         head.lines = lines
         head.authorization = taken.get("authorization", "")
         head.traceparent = taken.get("traceparent", "")
@@ -102,7 +107,7 @@ class RequestHead:
         text = "\r\n".join(lines)
         if text.count("\n") != count + 1 or text.count("\r") != count + 1 or "\0" in text:
             raise InvalidArgument("HEADER_MALFORMED", "A header of the request has a line end or NUL in it.")
-        return text.encode()
+        return text.encode("utf-8", "surrogateescape")
 
 
 _DROP = ""
@@ -114,12 +119,7 @@ _line_starts: dict[str, str] = {"cookie": _COOKIE, "x-fn-rh": _ASIDE, **dict.fro
 
 def _classify(name: str) -> str:
     """What becomes of a metadata entry of that name; remembered for names that come again."""
-    if (
-        name in _NEVER_TO_WORKLOAD
-        or name.startswith(_OURS)
-        or name.endswith("-bin")
-        or not _TOKEN.fullmatch(name)
-    ):
+    if name in _NEVER_TO_WORKLOAD or name.startswith(_OURS) or name.endswith("-bin") or not _TOKEN.fullmatch(name):
         start = _DROP
     else:
         start = name + ": "
@@ -139,14 +139,14 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
-def _restored(pair: str) -> str:
-    """The header line of a `name=percent-encoded` entry: a name that gRPC keeps for itself."""
+def _restored(pair: str) -> tuple[str, str]:
+    """The header of a `name=percent-encoded` entry, which gRPC could not carry; no name for one to leave out."""
     name, _, encoded = pair.partition("=")
-    if not _TOKEN.fullmatch(name) or name.lower() in _NEVER_TO_WORKLOAD:
-        raise InvalidArgument(
-            "HEADER_MALFORMED", "The name of a header of the request is not one that HTTP allows."
-        )
-    return f"{name}: {unquote_to_bytes(encoded).decode('utf-8', 'replace')}"
+    if not _TOKEN.fullmatch(name) or name in _NEVER_TO_WORKLOAD:
+        raise InvalidArgument("HEADER_MALFORMED", "The name of a header of the request is not one that HTTP allows.")
+    if name in ("traceparent", "tracestate") or name.startswith(_OURS[:3]):
+        return "", ""
+    return name, unquote_to_bytes(encoded).decode("utf-8", "surrogateescape")
 
 
 # --- answers ---

@@ -42,9 +42,7 @@ class RegistryWatch:
         failures = 0
         while True:
             try:
-                async for message in self._stub.WatchFunctions(
-                    pb.WatchFunctionsRequest(after_version=self._version)
-                ):
+                async for message in self._stub.WatchFunctions(pb.WatchFunctionsRequest(after_version=self._version)):
                     failures = 0
                     self.apply(message)
             except MeshError as error:

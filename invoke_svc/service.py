@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -78,9 +79,10 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
         answer.payload = body
         return answer
 
-    async def InvokeStream(
+    async def InvokeStream(  # type: ignore[override]  # writes by itself, see below
         self, request_iterator: AsyncIterator[pb.InvokeStreamRequest], context: Any
-    ) -> AsyncIterator[pb.InvokeStreamResponse]:
+    ) -> None:
+        # No generator: a caller who goes away has to be felt here at once, not when a generator is collected.
         parts = aiter(request_iterator)
         first = await anext(parts, None)
         if first is None or first.WhichOneof("part") != "start":
@@ -94,28 +96,24 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
             async with _moving(upload):
                 exchange = await self._begin(route, run, data, limit_s, upload)
                 try:
-                    yield pb.InvokeStreamResponse(head=self._answer(run, exchange))
+                    await context.write(pb.InvokeStreamResponse(head=self._answer(run, exchange)))
                     while piece := await exchange.connection.read():
                         run.response_bytes += len(piece)
                         for at in range(0, len(piece), PIECE_BYTES):
-                            yield pb.InvokeStreamResponse(chunk=piece[at : at + PIECE_BYTES])
+                            await context.write(pb.InvokeStreamResponse(chunk=piece[at : at + PIECE_BYTES]))
                 finally:
                     self._dispatcher.end(route, exchange)
-        yield pb.InvokeStreamResponse(end=self._answer(run, None))
+        await context.write(pb.InvokeStreamResponse(end=self._answer(run, None)))
 
     async def GetExecution(self, request: pb.GetExecutionRequest, context: Any) -> invoke_pb2.Execution:
         workspace, function, uid = names.parse(names.EXECUTION, request.name)
         route = await self._readable(workspace, function)
         run = await self._store.get(route.uid, uid)
         if run is None:
-            raise NotFound(
-                "EXECUTION_NOT_FOUND", f"There is no execution '{uid}' of this function (any more)."
-            )
+            raise NotFound("EXECUTION_NOT_FOUND", f"There is no execution '{uid}' of this function (any more).")
         return to_execution(route, run)
 
-    async def ListExecutions(
-        self, request: pb.ListExecutionsRequest, context: Any
-    ) -> pb.ListExecutionsResponse:
+    async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
         workspace, function = names.parse(names.FUNCTION, request.parent, field="parent")
         route = await self._readable(workspace, function)
         size = pages.page_size(request.page_size)
@@ -143,12 +141,8 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
     async def _readable(self, workspace: str, function: str) -> Route:
         route = await self._find(workspace, function)
         principal = current_principal()
-        if not principal.may(Scope.DEPLOY, route.workspace) and not principal.may(
-            Scope.INVOKE, route.workspace
-        ):
-            raise PermissionDenied(
-                "SCOPE_MISSING", "This needs an API key with the scope 'deploy' or 'invoke'."
-            )
+        if not principal.may(Scope.DEPLOY, route.workspace) and not principal.may(Scope.INVOKE, route.workspace):
+            raise PermissionDenied("SCOPE_MISSING", "This needs an API key with the scope 'deploy' or 'invoke'.")
         return route
 
     async def _find(self, workspace: str, function: str) -> Route:
@@ -167,9 +161,7 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
     @contextlib.contextmanager
     def _recorded(self, route: Route) -> Iterator[Run]:
         now, began = time.time(), time.perf_counter()
-        run = Run(
-            uid=new_run_uid(now), trigger=Trigger.DIRECT, started=now, trace_id=telemetry.current_trace_id()
-        )
+        run = Run(uid=new_run_uid(now), trigger=Trigger.DIRECT, started=now, trace_id=telemetry.current_trace_id())
         run.function_uid, run.function_name, run.revision = route.uid, route.name, route.revision
         if not run.trace_id:
             run.trace_id, _ = new_trace()
@@ -188,13 +180,12 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
             run.duration_s = time.perf_counter() - began
             self._recorder.add(run)
 
-    async def _begin(
-        self, route: Route, run: Run, data: bytes, limit_s: float, upload: Upload | None
-    ) -> Exchange:
+    async def _begin(self, route: Route, run: Run, data: bytes, limit_s: float, upload: Upload | None) -> Exchange:
         parent = telemetry.current_context()
         sampled = parent if parent.is_valid and parent.trace_flags.sampled else None
+        at_most_s = limit_s if limit_s < route.timeout_s else math.inf
         exchange = await self._dispatcher.begin(
-            route, run, data, upload=upload, limit_s=limit_s, parent=sampled
+            route, run, data, upload=upload, limit_s=limit_s, at_most_s=at_most_s, parent=sampled
         )
         run.status = exchange.connection.status
         if exchange.head.fn_error:
@@ -236,7 +227,7 @@ def _limit_s(route: Route, request: pb.InvokeRequest) -> float:
             message = "timeout must be longer than zero."
             raise InvalidArgument("TIMEOUT_INVALID", message, fields={"timeout": message})
         limit = min(limit, asked)
-    return deadline.bounded(limit) or limit
+    return max(0.001, deadline.bounded(limit) or 0.0)
 
 
 def _head(route: Route) -> RequestHead:

@@ -262,7 +262,5 @@ async def _check_key(verifier: KeyVerifier, route: Route, request: RequestHead) 
     """Lets holders of a key with the scope `invoke` in. The key is the mesh's and not for the function to see."""
     principal = await verifier.verify(bearer_secret(request.authorization))
     if not principal.may(Scope.INVOKE, route.workspace):
-        raise PermissionDenied(
-            "SCOPE_MISSING", "This needs an API key with the scope 'invoke' in its workspace."
-        )
+        raise PermissionDenied("SCOPE_MISSING", "This needs an API key with the scope 'invoke' in its workspace.")
     request.authorization = ""

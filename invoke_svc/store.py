@@ -39,9 +39,7 @@ class SqlExecutionStore:
         await self._database.transaction(insert)
 
     async def get(self, function_uid: str, uid: str) -> Run | None:
-        query = sa.select(executions).where(
-            executions.c.function_uid == function_uid, executions.c.uid == uid
-        )
+        query = sa.select(executions).where(executions.c.function_uid == function_uid, executions.c.uid == uid)
         async with self._database.read() as conn:
             row = (await conn.execute(query)).one_or_none()
         return None if row is None else _run(row)

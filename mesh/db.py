@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from mesh.loops import Backoff
@@ -102,10 +102,13 @@ class Database:
         Only one at a time in the whole service, also across processes: do nothing slow in it, and never open
         another one within it.
         """
-        async with self._writer.connect() as conn, await self._begin(conn):
+        async with AsyncExitStack() as stack:
+            conn = await self._begun()
+            stack.push_async_exit(conn)
             if not self.is_sqlite:
                 await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
             yield conn
+            await conn.commit()
 
     async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]], *, attempts: int = 3) -> T:
         """Runs `work` in a write transaction, again where the database was busy or the connection was lost."""
@@ -119,18 +122,25 @@ class Database:
                 await asyncio.sleep(_BUSY_BACKOFF.delay_s(tried))
         raise AssertionError("unreachable")
 
-    async def _begin(self, conn: AsyncConnection) -> Any:
-        """A transaction that has begun; waits for SQLite writers of other processes beyond the busy timeout."""
+    async def _begun(self) -> AsyncConnection:
+        """A connection whose write transaction has begun; leaving the connection rolls it back.
+
+        Waits for other processes beyond SQLite's busy timeout, which does not cover all that can be locked
+        (the first switch to WAL, for one).
+        """
         for tried in range(1, _BUSY_ATTEMPTS + 1):
-            transaction = conn.begin()
+            conn: AsyncConnection | None = None
             try:
-                await transaction.start()
-            except OperationalError as error:
-                if tried == _BUSY_ATTEMPTS or not _is_busy(error):
+                conn = await self._writer.connect()
+                await conn.begin()
+            except BaseException as error:
+                if conn is not None:
+                    await conn.close()
+                if tried == _BUSY_ATTEMPTS or not isinstance(error, DBAPIError) or not _is_busy(error):
                     raise
                 await asyncio.sleep(_BUSY_BACKOFF.delay_s(tried))
             else:
-                return _Begun(transaction)
+                return conn
         raise AssertionError("unreachable")
 
     async def migrate(self, migrations_dir: Path) -> None:
@@ -156,22 +166,6 @@ class Database:
         await self._reader.dispose()
         if self._writer is not self._reader:
             await self._writer.dispose()
-
-
-class _Begun:
-    """A transaction that has begun already, as a context."""
-
-    def __init__(self, transaction: Any) -> None:
-        self._transaction = transaction
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is None:
-            await self._transaction.commit()
-        elif self._transaction.is_active:
-            await self._transaction.rollback()
 
 
 async def next_version(conn: AsyncConnection, name: str = "version") -> int:
@@ -214,8 +208,11 @@ def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
     def _connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # sqlite3 must not begin transactions by itself
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in ("busy_timeout=5000", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone()[0] != "wal":
+            cursor.execute("PRAGMA journal_mode=WAL")
         cursor.close()
 
     @sa.event.listens_for(engine.sync_engine, "begin")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import traceback
@@ -112,4 +113,6 @@ def setup(service: str, level: str = "info", stream: IO[str] | None = None) -> N
         "watchfiles",
     ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
+    own_receiver = not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    # The mesh's own receiver comes and goes with the gateway: spans lost meanwhile are no event.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL if own_receiver else logging.ERROR)

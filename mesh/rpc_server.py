@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,11 @@ class BoundServer:
         status = kinds.SERVING if serving else kinds.NOT_SERVING
         for service in ("", *self._services):
             await self._health.set(service, status)
+
+    async def set_service_serving(self, service: str, serving: bool) -> None:
+        """What the health service says of one name: for a server that speaks for others."""
+        kinds = health_pb2.HealthCheckResponse
+        await self._health.set(service, kinds.SERVING if serving else kinds.NOT_SERVING)
 
 
 @asynccontextmanager
@@ -207,11 +212,13 @@ def _wrapped(handler: Any, name: str, draining: Draining | None) -> Any:
                 await _abort(context, _stopping())
             draining.tasks.add(task)
         try:
-            with telemetry.span(name, SpanKind.SERVER):
+            # A stream that lasts for as long as the process has no duration worth a span.
+            with nullcontext() if draining is not None else telemetry.span(name, SpanKind.SERVER):
                 if not generator:
                     return await inner(request, context)
-                async for message in inner(request, context):
-                    await context.write(message)
+                async with aclosing(inner(request, context)) as messages:
+                    async for message in messages:
+                        await context.write(message)
         except grpc.aio.AbortError:
             raise
         except MeshError as error:

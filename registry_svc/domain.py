@@ -44,7 +44,7 @@ class RevisionState(IntEnum):
 
 
 class DeploymentState(IntEnum):
-    """What deploy_svc last said is there. PENDING is set here whenever something else should run."""
+    """What deploy_svc last said is there. Set here only where nothing was there: PENDING, and STOPPED after it."""
 
     UNSPECIFIED, PENDING, STARTING, READY, DEGRADED, FAILED, STOPPED = range(7)
 
@@ -135,8 +135,6 @@ class Function:
     deployment_state: DeploymentState = DeploymentState.UNSPECIFIED
     deployment_message: str = ""
     report_version: int = 0
-    desired_version: int = 0
-    """Version at which what should run last changed; reports on an earlier one are stale."""
     delete_time: datetime | None = None
 
 
@@ -201,9 +199,7 @@ def serve(function: Function, number: int) -> Function:
 
 
 def adopt(function: Function, number: int) -> Function:
-    """The function with a revision of changed settings in place of the one that served: running or not as it
-    is.
-    """
+    """The function with a revision of changed settings in place of the one that served; not started by that."""
     adopted = serve(function, number)
     return adopted if function.running else replace(adopted, running=False, deployment_state=function.deployment_state)
 
@@ -233,13 +229,21 @@ def stop(function: Function) -> Function:
     """The function with nothing that should run."""
     if not function.running:
         return function
+    if function.deployment_state is DeploymentState.PENDING:
+        function = replace(function, deployment_state=DeploymentState.STOPPED)
     return replace(function, running=False)
 
 
 def _wanting(function: Function, number: int) -> Function:
-    if function.running and function.serving == number:
-        return function
-    return replace(function, serving=number, deployment_state=DeploymentState.PENDING, deployment_message="")
+    """The function with that revision wanted.
+
+    Where something is there already, only deploy_svc says what becomes of it: two changes that cancel each
+    other out before it looks bring no report, and a PENDING set here would stay.
+    """
+    function = replace(function, serving=number)
+    if function.deployment_state in (DeploymentState.UNSPECIFIED, DeploymentState.STOPPED):
+        function = replace(function, deployment_state=DeploymentState.PENDING, deployment_message="")
+    return function
 
 
 def with_spec(function: Function, spec: Spec, *, defer: bool) -> Function:

@@ -84,7 +84,6 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
                 self._context,
                 conn,
                 request.function_uid,
-                version=request.version,
                 report_version=request.report_version,
                 state=convert.enum_of(DeploymentState, request.state, "state"),
                 message=request.message,

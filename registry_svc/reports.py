@@ -18,20 +18,19 @@ async def report_deployment(
     conn: AsyncConnection,
     function_uid: str,
     *,
-    version: int,
     report_version: int,
     state: DeploymentState,
     message: str,
 ) -> bool:
     """Takes over what there is of a deployment; whether it was news.
 
-    Ignored: a report on what should have run before (`version`), one that is older than the last, one about a
-    function that is gone, and UNSPECIFIED.
+    Ignored: a report that is older than the last, one about a function that is gone, and UNSPECIFIED. One
+    that answers an older version of the function counts: deploy_svc says each thing once.
     """
     function = await context.functions.find(conn, function_uid)
     if function is None or state is DeploymentState.UNSPECIFIED:
         return False
-    if version < function.desired_version or report_version <= function.report_version:
+    if report_version <= function.report_version:
         return False
     after = replace(
         function,

@@ -104,7 +104,7 @@ async def report_build(
         after = await _after_build(context, conn, function, revision)
         if after != function:
             now = context.clock.now()
-            function = await context.functions.save(conn, after, now=now, edited=False, desired=True)
+            function = await context.functions.save(conn, after, now=now, edited=False)
     return function, revision
 
 
@@ -128,7 +128,7 @@ async def _decide(context: Context, conn: AsyncConnection, before: Function, aft
     after = domain.settle(after)
     if after == before:
         return before
-    return await context.functions.save(conn, after, now=context.clock.now(), desired=True)
+    return await context.functions.save(conn, after, now=context.clock.now())
 
 
 async def _named_revision(context: Context, conn: AsyncConnection, function: Function, revision_name: str) -> Revision:

@@ -119,18 +119,14 @@ class FunctionStore:
         *,
         now: datetime,
         edited: bool = True,
-        desired: bool = False,
         new: bool = False,
     ) -> Function:
         """Writes a function under the next version; returns it as it is now.
 
-        `edited` (by a person) gives it a new etag and update time; `desired` says that something else should
-        run.
+        `edited` (by a person) gives it a new etag and update time.
         """
         version = await next_version(conn)
         function = replace(function, version=version)
-        if desired:
-            function = replace(function, desired_version=version)
         if edited:
             function = replace(function, etag=str(version), update_time=now)
         values = self._values(function)

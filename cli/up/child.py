@@ -41,6 +41,11 @@ class Child:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def was_started(self) -> bool:
+        """Whether it was started at all."""
+        return self._process is not None
+
     async def start(self) -> None:
         """Starts it (again)."""
         descriptor = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -153,7 +154,7 @@ class Supervisor:
             await envoy.stop(patience.stop_s, self._hurry)
         for group in STOP_ORDER:
             await asyncio.gather(*(self._children[name].stop(patience.stop_s, self._hurry) for name in group))
-            if "deploy" in group:
+            if "deploy" in group and self._children["deploy"].was_started:
                 await self.reap()
 
     async def _drain_envoy(self) -> None:
@@ -175,7 +176,7 @@ class Supervisor:
 
 def _failure(what: str, child: Child, code: int) -> str:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    words = child.last_words().removeprefix(f"fnmesh {child.name}: ")
+    words = re.sub(r"^fnmesh \w+: ", "", child.last_words())
     return f"{what} {how}: {words}" if words else f"{what} {how}."
 
 

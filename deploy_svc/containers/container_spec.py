@@ -10,8 +10,8 @@ import docker.errors
 import docker.types
 
 from deploy_svc.domain import Limits
+from deploy_svc.launch import launch_of
 from deploy_svc.ports import InstanceSpec
-from deploy_svc.process.spawn import launch_of
 from runtimes.catalog import PORT, RUN_UID, arguments
 
 __all__ = ["INSTANCE_LABEL", "MESH_LABEL", "PORT", "container_name", "create_container", "network_name"]
@@ -33,11 +33,10 @@ def network_name(mesh_id: str) -> str:
     return f"fnmesh-{hashlib.sha256(mesh_id.encode()).hexdigest()[:12]}"
 
 
-def create_container(api: docker.APIClient, spec: InstanceSpec, mesh_id: str) -> None:
+def create_container(api: docker.APIClient, spec: InstanceSpec, mesh_id: str, cpus: int) -> None:
     """Create it unless it is there: nothing of it is shared with the host but a port on loopback."""
     workload = spec.workload
     name = container_name(spec.uid)
-    cpus = int(api.info().get("NCPU") or 1)
     try:
         api.create_container(
             workload.artifact.reference,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import docker
 import docker.errors
@@ -21,8 +23,9 @@ from deploy_svc.containers.http_stream import DaemonAddress
 from mesh.errors import FailedPrecondition, MeshError, NotFound, Unavailable
 
 T = TypeVar("T")
-_TIMEOUT_S = 15.0
+_TIMEOUT_S = 15
 _THREADS = 4
+_NO_ANSWER = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 _DEFAULT_URL = "unix:///var/run/docker.sock"
 
 
@@ -37,6 +40,7 @@ class Daemon:
         self._environment = environment | {"DOCKER_HOST": self.url}
         self._executor = ThreadPoolExecutor(_THREADS, "docker")
         self._api: docker.APIClient | None = None
+        self._doubtful = True  # whether it answered the last call
 
     def address(self) -> DaemonAddress:
         """Where it is, for streams."""
@@ -67,12 +71,25 @@ class Daemon:
         if self._api is not None:
             self._api.close()
 
+    def _knock(self) -> None:
+        """Raises OSError where nobody listens at a socket. The SDK would find out too, but lose a socket over it."""
+        parts = urlsplit(self.url)
+        if parts.scheme in ("unix", "http+unix"):
+            with socket.socket(socket.AF_UNIX) as knocking:
+                knocking.settimeout(_TIMEOUT_S)
+                knocking.connect(parts.path)
+
     def _translated(self, work: Callable[[docker.APIClient], T]) -> T:
+        doubtful, self._doubtful = self._doubtful, True
         try:
+            if doubtful:
+                self._knock()
             if self._api is None:
-                options: dict[str, Any] = docker.utils.kwargs_from_env(environment=self._environment)
+                options: Any = docker.utils.kwargs_from_env(environment=self._environment)
                 self._api = docker.APIClient(timeout=_TIMEOUT_S, version="auto", **options)
-            return work(self._api)
+            answer = work(self._api)
+            self._doubtful = False
+            return answer
         except MeshError:
             raise
         except docker.errors.ImageNotFound as error:
@@ -84,7 +101,7 @@ class Daemon:
             if error.is_client_error():
                 raise FailedPrecondition("DOCKER_REFUSED", f"Docker refuses: {_told(error)}") from error
             raise Unavailable("DOCKER_FAILED", f"Docker failed: {_told(error)}") from error
-        except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except _NO_ANSWER as error:
             message = f"Docker does not answer at {self.url}: start it, or set DOCKER_HOST."
             raise Unavailable("DOCKER_UNAVAILABLE", message) from error
 

@@ -47,6 +47,7 @@ class DockerDriver:
         self._changed = changed
         self._exits: dict[str, Exit] = {}
         self._network_ready = False
+        self._cpus = 0
 
     async def check(self) -> TargetHealth:
         """Whether the daemon answers."""
@@ -65,7 +66,8 @@ class DockerDriver:
         name = container_name(spec.uid)
 
         def run(api: docker.APIClient) -> dict[str, Any]:
-            create_container(api, spec, self._mesh_id)
+            self._cpus = self._cpus or int(api.info().get("NCPU") or 1)
+            create_container(api, spec, self._mesh_id, self._cpus)
             api.start(name)
             found: dict[str, Any] = api.inspect_container(name)
             return found
@@ -122,7 +124,8 @@ class DockerDriver:
             query = f"follow=1&stdout=1&stderr=1&timestamps=1&since={since}"
             frames = LogFrames(position)
             try:
-                async for block in stream(self._daemon.address(), f"/containers/{container_name(instance)}/logs?{query}"):
+                path = f"/containers/{container_name(instance)}/logs?{query}"
+                async for block in stream(self._daemon.address(), path):
                     lines = frames.feed(block)
                     if lines:
                         position, failures = max(line.position for line in lines), 0

@@ -132,6 +132,7 @@ class ProcessDriver:
 
     def output(self, instance: str, position: int) -> AsyncIterator[Sequence[OutputLine]]:
         """The lines of its output file."""
+
         def ended() -> bool:
             child = self._children.get(instance)
             return child is None or child.exit is not None
@@ -195,5 +196,3 @@ def _observed(child: Child) -> Observed:
 
 def _too_much(used: int, limit: int) -> str:
     return f"Out of memory: it used {used >> 20} MiB, its limit is {limit >> 20} MiB."
-
-

@@ -17,8 +17,6 @@ from deploy_svc.ports import OutputLine
 
 LINE_BYTES = 512 * 1024  # a frame of 64 KiB of text is longer, since its JSON is ASCII
 _READ_BYTES = 1 << 20
-_CUT_BYTES = 8 << 20
-_BEHIND_BYTES = 64 << 20
 _POLL_S = 0.1
 _IDLE_ROUNDS = 3
 
@@ -31,9 +29,14 @@ class _Reader:
 
 
 class OutputFiles:
-    """Follows any number of files with one timer."""
+    """Follows any number of files with one timer.
 
-    def __init__(self) -> None:
+    A file that has been read to its end is cut once it has `cut_bytes`; of more than `behind_bytes` that nobody
+    has read yet, all but the last is dropped.
+    """
+
+    def __init__(self, *, cut_bytes: int = 8 << 20, behind_bytes: int = 64 << 20) -> None:
+        self._cut_bytes, self._behind_bytes = cut_bytes, behind_bytes
         self._readers: set[_Reader] = set()
 
     async def run(self) -> None:
@@ -44,9 +47,7 @@ class OutputFiles:
                     reader.grown.set()
             await asyncio.sleep(_POLL_S)
 
-    async def follow(
-        self, path: Path, position: int, ended: Callable[[], bool]
-    ) -> AsyncIterator[Sequence[OutputLine]]:
+    async def follow(self, path: Path, position: int, ended: Callable[[], bool]) -> AsyncIterator[Sequence[OutputLine]]:
         """Lines after `position`, as they come; ends when `ended` says so and all has been read."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -58,7 +59,7 @@ class OutputFiles:
             waited = 0
             while True:
                 done = ended()  # asked before reading: what was written before the end is read
-                lines = _read(reader, flush=done or waited >= _IDLE_ROUNDS)
+                lines = self._read(reader, flush=done or waited >= _IDLE_ROUNDS)
                 if lines:
                     waited = 0
                     yield lines
@@ -70,6 +71,38 @@ class OutputFiles:
         finally:
             self._readers.discard(reader)
             os.close(fd)
+
+    def _read(self, reader: _Reader, *, flush: bool) -> list[OutputLine]:
+        size = os.fstat(reader.fd).st_size
+        if size < reader.position:
+            reader.position = 0
+        lines: list[OutputLine] = []
+        if size - reader.position > self._behind_bytes:
+            lost = size - reader.position - _READ_BYTES
+            reader.position += lost
+            text = f"{lost} bytes of output came faster than they can be stored, and were dropped.".encode()
+            lines.append(OutputLine(text, reader.position, LogStream.SYSTEM))
+        block = os.pread(reader.fd, _READ_BYTES, reader.position)
+        start = 0
+        while start < len(block):
+            end = block.find(b"\n", start, start + LINE_BYTES)
+            if end >= 0:
+                text, after = block[start:end], end + 1
+            elif len(block) - start >= LINE_BYTES:
+                text, after = block[start : start + LINE_BYTES], start + LINE_BYTES
+            elif flush:
+                text, after = block[start:], len(block)
+            else:
+                break
+            lines.append(OutputLine(text.removesuffix(b"\r"), reader.position + after))
+            start = after
+        reader.position += start
+        if reader.position >= self._cut_bytes and os.fstat(reader.fd).st_size == reader.position:
+            os.ftruncate(reader.fd, 0)  # the workload appends, so it goes on at the new end
+            reader.position = 0
+            if lines:
+                lines[-1] = OutputLine(lines[-1].text, 0, lines[-1].stream, lines[-1].written_at)
+        return lines
 
 
 async def _grown(reader: _Reader, ended: Callable[[], bool]) -> None:
@@ -83,36 +116,3 @@ async def _grown(reader: _Reader, ended: Callable[[], bool]) -> None:
         except TimeoutError:
             if size > reader.position:
                 return
-
-
-def _read(reader: _Reader, *, flush: bool) -> list[OutputLine]:
-    size = os.fstat(reader.fd).st_size
-    if size < reader.position:
-        reader.position = 0
-    lines: list[OutputLine] = []
-    if size - reader.position > _BEHIND_BYTES:
-        lost = size - reader.position - _READ_BYTES
-        reader.position += lost
-        text = f"{lost} bytes of output came faster than they can be stored, and were dropped.".encode()
-        lines.append(OutputLine(text, reader.position, LogStream.SYSTEM))
-    block = os.pread(reader.fd, _READ_BYTES, reader.position)
-    start = 0
-    while start < len(block):
-        end = block.find(b"\n", start, start + LINE_BYTES)
-        if end >= 0:
-            text, after = block[start:end], end + 1
-        elif len(block) - start >= LINE_BYTES:
-            text, after = block[start : start + LINE_BYTES], start + LINE_BYTES
-        elif flush:
-            text, after = block[start:], len(block)
-        else:
-            break
-        lines.append(OutputLine(text.removesuffix(b"\r"), reader.position + after))
-        start = after
-    reader.position += start
-    if reader.position >= _CUT_BYTES and os.fstat(reader.fd).st_size == reader.position:
-        os.ftruncate(reader.fd, 0)  # the workload appends, so it goes on at the new end
-        reader.position = 0
-        if lines:
-            lines[-1] = OutputLine(lines[-1].text, 0, lines[-1].stream, lines[-1].written_at)
-    return lines

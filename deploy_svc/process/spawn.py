@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from deploy_svc.domain import Limits, Runtime, Workload
+from deploy_svc.launch import launch_of
 from deploy_svc.ports import InstanceSpec
 from deploy_svc.process import proc
 from deploy_svc.process.proc import ProcessId
 from deploy_svc.process.records import Record
 from deploy_svc.process.toolchain import Toolchain, check_enterable
 from mesh.errors import Unavailable
-from runtimes.catalog import Launch, Placement, command
+from runtimes.catalog import Placement, command
 
 _LAUNCHER = Path(__file__).parent.parent / "launcher.py"
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
@@ -171,17 +172,3 @@ def _argv(workload: Workload, toolchain: Toolchain, tree: Path, listen: str) -> 
     if runtime == "node":
         argv.insert(1, f"--max-old-space-size={max(16, memory_mb * 3 // 4)}")
     return argv
-
-
-def launch_of(workload: Workload) -> Launch:
-    """What the server is told about the function."""
-    return Launch(
-        file=workload.artifact.entry_file,
-        function=workload.function_name,
-        revision=str(workload.revision),
-        handler=workload.handler,
-        event_format="body" if workload.event_format == "body" else "v2",
-        concurrency=workload.limits.concurrency,
-        timeout_ms=workload.limits.timeout_ms,
-        memory_mb=max(1, workload.limits.memory_bytes // _MIB),
-    )

@@ -59,7 +59,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         raise _broken(f"'{member.name}' has no content")
     mode = 0o555 if member.mode & stat.S_IXUSR else 0o444
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(fd, "wb") as target:
+    with os.fdopen(fd, "wb") as target:
         shutil.copyfileobj(source, target, _COPY_BYTES)
         os.fchmod(fd, mode)
         target.flush()

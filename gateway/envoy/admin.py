@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
@@ -27,6 +28,8 @@ async def ask(socket: Path, path: str, method: str = "GET") -> str:
                 answer = await reader.read(-1)
             finally:
                 writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         raise AdminError(f"Envoy's admin socket {socket} does not answer: {error}") from None
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -57,6 +57,14 @@ function envoy_on_request(handle)
     headers:remove(name)
   end
 
+  -- The function gets the request id of its caller, or none; the one there is now was made by Envoy.
+  local request_id = headers:get("x-fn-client-request-id")
+  headers:remove("x-request-id")
+  if request_id then
+    headers:remove("x-fn-client-request-id")
+    headers:add("x-request-id", request_id)
+  end
+
   local moved
   for name, value in pairs(headers) do
     if name:byte() ~= 58 and foreign_to_grpc(name, value) then

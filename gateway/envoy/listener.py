@@ -66,18 +66,19 @@ def _early_headers() -> TypedExtensionConfig:
         Mutation(remove_on_match=HeaderMutationRemoveOnMatch(key_matcher=StringMatcher(prefix=prefix)))
         for prefix in _INTERNAL_PREFIXES
     ]
-    # Envoy drops this one itself, and then nobody can tell a GET with a chunked body from one without.
-    chunked = HeaderValueOption(header=HeaderValue(key="x-fn-chunked", value="%REQ(transfer-encoding)%"))
-    mutations.append(Mutation(append=chunked))
+    # Envoy drops the one and replaces the other; the lane needs both: a GET with a chunked body looks like one
+    # without otherwise.
+    for name, source in (("x-fn-chunked", "transfer-encoding"), ("x-fn-client-request-id", "x-request-id")):
+        mutations.append(Mutation(append=HeaderValueOption(header=HeaderValue(key=name, value=f"%REQ({source})%"))))
+    mutations.append(Mutation(remove="x-request-id"))
     return TypedExtensionConfig(
         name="fnmesh.early_headers",
         typed_config=Any.pack(HeaderMutation(mutations=mutations)),
     )
 
 
-def _request_ids_apart_from_traces() -> RequestIdExtension:
-    """Without it a request that has no id of its own would never be traced."""
-    config = UuidRequestIdConfig(pack_trace_reason=False, use_request_id_for_trace_sampling=False)
+def _request_ids() -> RequestIdExtension:
+    config = UuidRequestIdConfig(pack_trace_reason=False, use_request_id_for_trace_sampling=True)
     return RequestIdExtension(typed_config=Any.pack(config))
 
 
@@ -100,10 +101,10 @@ def _connection_manager(spec: EnvoySpec) -> HttpConnectionManager:
         # Envoy would write its own address for a client on this machine: the routes append the real one.
         skip_xff_append=True,
         internal_address_config=HttpConnectionManagerInternalAddressConfig(unix_sockets=False),
-        # A handler gets the request id of its caller, or none; traces have their own header.
-        generate_request_id=False,
-        preserve_external_request_id=True,
-        request_id_extension=_request_ids_apart_from_traces(),
+        # Envoy chooses by the request id whether a request is traced, so it must be one of its own making; the
+        # client's has been put aside by then, and the lane puts it back.
+        generate_request_id=True,
+        request_id_extension=_request_ids(),
         max_request_headers_kb=spec.max_request_headers_kb,
         request_headers_timeout=timedelta(seconds=15),
         stream_idle_timeout=timedelta(seconds=300),
@@ -129,7 +130,7 @@ def _tls(spec: EnvoySpec) -> TransportSocket | None:
     context = DownstreamTlsContext(
         common_tls_context=CommonTlsContext(
             alpn_protocols=["h2", "http/1.1"],
-            tls_params=TlsParameters(tls_minimum_protocol_version=TlsParametersTlsProtocol.TLSV1_2),
+            tls_params=TlsParameters(tls_minimum_protocol_version=TlsParametersTlsProtocol.TLSv1_2),
             tls_certificates=[
                 TlsCertificate(
                     certificate_chain=DataSource(filename=spec.tls_cert_file),

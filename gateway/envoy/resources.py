@@ -54,9 +54,13 @@ def endpoints(cluster: str, addresses: Iterable[str]) -> Resource:
 
 
 def sampling(share: float) -> Resource:
-    """The share of requests whose trace is recorded, 0 to 1, as a runtime layer."""
+    """The share of requests whose trace is recorded, 0 to 1 in steps of a ten-thousandth, as a runtime layer.
+
+    (Envoy 1.40 takes this value with the denominator MILLION as "all".)
+    """
+    numerator = round(share * 10_000) or (1 if share > 0 else 0)
     layer = Struct()
-    layer.update({"tracing.random_sampling": {"numerator": round(share * 1_000_000), "denominator": "MILLION"}})
+    layer.update({"tracing.random_sampling": {"numerator": numerator, "denominator": "TEN_THOUSAND"}})
     runtime = xds_pb2.RuntimeLayer(name=RUNTIME_LAYER, layer=layer)
     return Resource(RUNTIME, RUNTIME_LAYER, runtime.SerializeToString(deterministic=True))
 

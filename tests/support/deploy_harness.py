@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import grpc.aio
 
 from deploy_svc.app import DeployApp, app
+from deploy_svc.process.unpacking import remove_tree
 from deploy_svc.settings import DeploySettings
 from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
 from fnmesh.deploy.v1 import deploy_service_pb2_grpc as deploy_grpc
@@ -56,7 +56,9 @@ class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
         async with self._changed:
             self.version += 1
             snapshot.version = self.version
-            self.functions[snapshot.function.uid] = internal_pb.FunctionSnapshot.FromString(snapshot.SerializeToString())
+            self.functions[snapshot.function.uid] = internal_pb.FunctionSnapshot.FromString(
+                snapshot.SerializeToString()
+            )
             self._changed.notify_all()
 
     async def WatchFunctions(self, request: Any, context: Any) -> AsyncIterator[internal_pb.WatchFunctionsResponse]:
@@ -68,7 +70,7 @@ class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
                 yield internal_pb.WatchFunctionsResponse(function=snapshot)
             yield internal_pb.WatchFunctionsResponse(bookmark=internal_pb.Bookmark(version=max(sent, self.version)))
             async with self._changed:
-                await self._changed.wait_for(lambda: self.version > sent)
+                await self._changed.wait_for(lambda seen=sent: self.version > seen)
 
     async def GetWorkload(self, request: Any, context: Any) -> internal_pb.GetWorkloadResponse:
         known = self.workloads.get((request.function_uid, request.revision_number))
@@ -154,9 +156,7 @@ class DeployHarness:
         else:
             digest, _ = await self._blobs.put_stream(_once(_tar(revision.files)))
             kind, reference = revision_pb2.ARTIFACT_KIND_TREE, digest_key(digest)
-        artifact = revision_pb2.Artifact(
-            digest=digest, kind=kind, reference=reference, entry_file=revision.entry_file
-        )
+        artifact = revision_pb2.Artifact(digest=digest, kind=kind, reference=reference, entry_file=revision.entry_file)
         limits = function_pb2.Limits(
             memory_bytes=revision.memory_bytes, cpu_millis=revision.cpu_millis, concurrency=revision.concurrency
         )
@@ -262,9 +262,7 @@ class Client:
         answer: deployment_pb2.Deployment = await self.deploy.GetDeployment(deploy_pb.GetDeploymentRequest(name=name))
         return answer
 
-    async def until(
-        self, uid: str, state: int, revision: int = 0, deadline_s: float = 20
-    ) -> deployment_pb2.Deployment:
+    async def until(self, uid: str, state: int, revision: int = 0, deadline_s: float = 20) -> deployment_pb2.Deployment:
         """The deployment once it is in a state (with a ready instance of a revision)."""
 
         async def there() -> deployment_pb2.Deployment | None:
@@ -331,9 +329,7 @@ async def harness(docker_host: str = "") -> AsyncIterator[DeployHarness]:
                 one.kill()
                 await asyncio.to_thread(one.reap)
     finally:
-        for directory, _, _ in os.walk(base):
-            Path(directory).chmod(0o700)
-        shutil.rmtree(base, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, base)
 
 
 def _tar(files: Mapping[str, str]) -> bytes:

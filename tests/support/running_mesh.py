@@ -46,17 +46,21 @@ class RunningMesh:
 
     def start(self) -> RunningMesh:
         """Starts it and waits for its ready line."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "up", "--data-dir", str(self.data_dir), "--listen", self._listen, "--json"],
-            stdout=subprocess.PIPE, stderr=(self.data_dir / "up.err").open("w"), text=True,
-            env=self.environ, cwd=ROOT, start_new_session=True,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "cli", "up", "--data-dir", str(self.data_dir), "--listen", self._listen]
+        with (self.data_dir / "up.err").open("a") as errors:
+            process = subprocess.Popen(
+                [*command, "--json"], stdout=subprocess.PIPE, stderr=errors, text=True,
+                env=self.environ, cwd=ROOT, start_new_session=True,
+            )  # fmt: skip
         self._process = process
         timer = threading.Timer(START_S, process.kill)
         timer.start()
         assert process.stdout is not None
         line = process.stdout.readline()
         timer.cancel()
+        if not line:
+            process.wait()
+            self._close()
         assert line, f"`fnmesh up` did not start:\n{self.errors()}\n{self.log_tails()}"
         self.url = json.loads(line)["url"]
         self._listen = self.server

@@ -51,14 +51,21 @@ async def watch_deployment(connection: Connection, function: str) -> AsyncIterat
 async def watch_rollout(
     connection: Connection, function: str, revision: int
 ) -> AsyncIterator[deployment_pb2.Deployment]:
-    """A deployment's states until this revision (or a newer one) is ready. Raises DeployFailed."""
+    """A deployment's states until this revision is ready, or is no longer the one that should serve.
+
+    Raises DeployFailed.
+    """
+    registry = RegistryServiceStub(connection.channel)
+    request = registry_service_pb2.GetFunctionRequest(name=function)
     async for deployment in watch_deployment(connection, function):
         yield deployment
-        if deployment.desired_revision < revision:
-            continue
-        if deployment.state == function_pb2.DEPLOYMENT_STATE_READY:
+        if deployment.desired_revision != revision:  # not there yet, or overtaken: the registry knows
+            wanted = await connection.call(registry.GetFunction, request)
+            if revision_number(wanted.serving_revision) != revision:
+                return
+        elif deployment.state == function_pb2.DEPLOYMENT_STATE_READY:
             return
-        if deployment.state == function_pb2.DEPLOYMENT_STATE_FAILED:
+        elif deployment.state == function_pb2.DEPLOYMENT_STATE_FAILED:
             raise DeployFailed(deployment.message or f"Revision {revision} did not come up.", deployment)
     raise DeployFailed(f"The mesh stopped telling about revision {revision} before it was ready.")
 

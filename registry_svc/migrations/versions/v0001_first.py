@@ -47,7 +47,6 @@ def upgrade() -> None:
         sa.Column("deployment_state", sa.Integer, nullable=False),
         sa.Column("deployment_message", sa.Text, nullable=False),
         sa.Column("report_version", sa.BigInteger, nullable=False),
-        sa.Column("desired_version", sa.BigInteger, nullable=False),
         sa.Column("delete_time", UtcTime),
         sa.Column("gone_time", UtcTime),
     )

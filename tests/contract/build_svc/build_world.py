@@ -20,7 +20,8 @@ from fnmesh.build.v1 import build_service_pb2 as pb
 from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
-from fnmesh.registry.v1 import function_pb2, revision_pb2
+from fnmesh.registry.v1 import function_pb2, revision_pb2, workspace_pb2
+from fnmesh.registry.v1 import registry_service_pb2_grpc as public_grpc
 from mesh.auth import Authenticator, ServiceToken
 from mesh.errors import NotFound, Unavailable
 from mesh.rpc_client import open_channel
@@ -100,6 +101,15 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
             )
 
 
+class FakeWorkspaces(public_grpc.RegistryServiceServicer):
+    """The workspace `default`, which is `ws-default`."""
+
+    async def GetWorkspace(self, request: Any, context: Any) -> workspace_pb2.Workspace:
+        if request.name != "workspaces/default":
+            raise NotFound("WORKSPACE_NOT_FOUND", f"There is no workspace '{request.name}'.")
+        return workspace_pb2.Workspace(name="workspaces/ws-default", uid="ws-default", display_name="default")
+
+
 class World:
     """A registry that stays, and a build_svc that can be stopped and started again on the same data."""
 
@@ -120,10 +130,14 @@ class World:
 
     @asynccontextmanager
     async def registry_running(self) -> AsyncIterator[None]:
+        def register(server: grpc.aio.Server) -> None:
+            registry_grpc.add_RegistryInternalServiceServicer_to_server(self.registry, server)
+            public_grpc.add_RegistryServiceServicer_to_server(FakeWorkspaces(), server)
+
         async with serve(
             self.environ["FNMESH_REGISTRY_ADDRESS"],
-            lambda server: registry_grpc.add_RegistryInternalServiceServicer_to_server(self.registry, server),
-            public_services=[],
+            register,
+            public_services=["fnmesh.registry.v1.RegistryService"],
             internal_services=["fnmesh.internal.registry.v1.RegistryInternalService"],
             auth=Authenticator("off", self.token),
             drain_s=0.1,

@@ -78,6 +78,7 @@ class Registry(registry_service_pb2_grpc.RegistryServiceServicer):
         function = request.function
         function.name = f"{request.parent}/functions/{function.display_name}"
         function.path = function.path or function.display_name
+        function.serving_revision = f"{function.name}/revisions/2"
         self.functions[function.name] = function
         return function
 

@@ -77,13 +77,13 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
     async def WatchFunctions(self, request: Any, context: Any) -> AsyncIterator[Any]:
         queue: asyncio.Queue[registry_pb.WatchFunctionsResponse | None] = asyncio.Queue()
         after = request.after_version
+        self.watchers.append(queue)  # before the state is read: a change in between must not be lost
         if self.reset_next:
             self.reset_next, after = False, 0
             yield registry_pb.WatchFunctionsResponse(reset=registry_pb.Reset())
         for snapshot in sorted(self.snapshots.values(), key=lambda one: one.version):
             if snapshot.version > after:
                 yield registry_pb.WatchFunctionsResponse(function=snapshot)
-        self.watchers.append(queue)
         try:
             yield registry_pb.WatchFunctionsResponse(bookmark=registry_pb.Bookmark(version=self.version))
             while (message := await queue.get()) is not None:
@@ -140,11 +140,11 @@ class FakeDeploy(deploy_grpc.EndpointServiceServicer):
         queue: asyncio.Queue[deploy_pb.WatchEndpointsResponse | None] = asyncio.Queue()
         hello = await anext(aiter(request_iterator))
         self.hellos.append(hello.hello.watcher)
+        self.watchers.append(queue)  # before the state is read: a change in between must not be lost
         for endpoint in list(self.endpoints.values()):
             await context.write(deploy_pb.WatchEndpointsResponse(endpoint=endpoint))
         synced = deploy_pb.EndpointsSynced(version=self.version)
         await context.write(deploy_pb.WatchEndpointsResponse(synced=synced))
-        self.watchers.append(queue)
 
         async def listen() -> None:
             async for message in request_iterator:

@@ -21,6 +21,7 @@ from mesh.errors import (
     PermissionDenied,
     ResourceExhausted,
     Unauthenticated,
+    Unavailable,
 )
 from tests.support.eventually import eventually
 
@@ -114,6 +115,14 @@ async def test_errors_of_the_platform_are_rpc_errors(mesh: Any, kit: Any) -> Non
     with pytest.raises(InvalidArgument) as start:
         await call.read()
     assert start.value.reason == "START_MISSING"
+
+
+async def test_a_callers_time_limit_counts_in_a_cold_start_too(mesh: Any, kit: Any) -> None:
+    mesh.registry.put("fn-hello", timeout_s=5)
+    await mesh.settled()
+    with pytest.raises(Unavailable) as cold:
+        await mesh.public().Invoke(pb.InvokeRequest(name=HELLO, timeout=duration_pb2.Duration(nanos=50_000_000)))
+    assert cold.value.reason == "NO_INSTANCE"
 
 
 async def test_an_answer_too_large_for_unary(tmp_run_dir: Any, kit: Any) -> None:

@@ -60,7 +60,7 @@ async def test_a_full_queue_is_a_429(tmp_run_dir: Any, kit: Any) -> None:
 
 
 async def test_a_cold_start_is_waited_for(mesh: Any, kit: Any) -> None:
-    workload, address = await mesh.workload(kit.always(kit.says(OK, body=b"warm")))
+    _, address = await mesh.workload(kit.always(kit.says(OK, body=b"warm")))
     mesh.registry.put("fn-hello")
     await mesh.settled()
     async with asyncio.TaskGroup() as tasks:

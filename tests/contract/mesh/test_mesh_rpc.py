@@ -32,6 +32,7 @@ from mesh.errors import (
 )
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import BoundServer, serve
+from tests.support.eventually import eventually
 
 TOKEN = ServiceToken("t" * 32)
 PUBLIC = ("fnmesh.deploy.v1.DeployService", "fnmesh.invoke.v1.InvokeService")
@@ -274,3 +275,12 @@ async def test_a_unix_socket_is_private_and_drain_ends_watches(tmp_run_dir: Path
             await anext(stream)
         assert ended.value.reason == "STOPPING"
         assert deploy.seen["ended"]
+
+
+async def test_a_client_that_goes_away_ends_the_handler(channel: grpc.aio.Channel, deploy: Deploy) -> None:
+    stub = deploy_service_pb2_grpc.DeployServiceStub(channel)
+    call = stub.WatchDeployment(deploy_service_pb2.WatchDeploymentRequest(name="endless"))
+    got = [await anext(aiter(call)) for _ in range(3)]
+    assert [one.version for one in got] == [0, 1, 2]
+    call.cancel()
+    await eventually(lambda: deploy.seen.get("ended"))

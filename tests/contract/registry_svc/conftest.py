@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,12 @@ async def connect(stack: AsyncExitStack, settings: RegistrySettings, clock: Fake
         clock,
         settings,
     )
+
+
+@pytest.fixture
+def connect_registry() -> Callable[[AsyncExitStack, RegistrySettings, FakeClock], Awaitable[Registry]]:
+    """`connect`, for tests that start registries themselves."""
+    return connect
 
 
 @pytest.fixture

@@ -26,14 +26,12 @@ def bearer(secret: str) -> Any:
 
 
 @pytest.fixture
-async def guarded(settings: RegistrySettings, clock: FakeClock) -> AsyncIterator[Any]:
+async def guarded(settings: RegistrySettings, clock: FakeClock, connect_registry: Any) -> AsyncIterator[Any]:
     """A registry that asks for keys; `metadata` has the first admin key."""
-    from tests.contract.registry_svc.conftest import connect
-
     settings = settings.model_copy(update={"auth": "keys"})
     secret = await create_admin_key(settings)
     async with AsyncExitStack() as stack:
-        registry = await connect(stack, settings, clock)
+        registry = await connect_registry(stack, settings, clock)
         registry.metadata = bearer(secret)
         yield registry
 

@@ -101,11 +101,11 @@ async def test_what_is_wrong_is_said_in_one_sentence(environ: dict[str, str], tm
         assert "Traceback" not in errors.decode()
 
 
-async def test_the_wrong_secrets_key_is_noticed_at_once(settings: RegistrySettings, clock: FakeClock) -> None:
-    from tests.contract.registry_svc.conftest import connect
-
+async def test_the_wrong_secrets_key_is_noticed_at_once(
+    settings: RegistrySettings, clock: FakeClock, connect_registry: Any
+) -> None:
     async with AsyncExitStack() as stack:
-        registry = await connect(stack, settings, clock)
+        registry = await connect_registry(stack, settings, clock)
         await registry.create(env={"A": "1"})
     settings.registry_secrets_key_file.unlink()
     with pytest.raises(StartupError, match="is not the key"):

@@ -183,7 +183,7 @@ async def test_reports_of_deployments(registry: Any) -> None:
     await report(before.version, 3, 3)
     assert (await registry.internal.ResolveFunction(resolve)).version == after.version
     await registry.build(HELLO, "b2", "b")
-    assert (await report(before.version, 4, 3)).deployment_state == 1
+    assert (await report(before.version, 4, 5, "no")).deployment_message == "no"
 
 
 async def test_late_reports_about_a_deleted_function_are_harmless(registry: Any) -> None:

@@ -13,6 +13,7 @@ from fnmesh.registry.v1 import registry_service_pb2 as pb
 from mesh.clock import FakeClock
 from mesh.errors import Unavailable
 from registry_svc.settings import RegistrySettings
+from tests.support.eventually import eventually
 
 HELLO = "workspaces/default/functions/hello"
 
@@ -55,8 +56,6 @@ async def test_an_empty_registry_sends_a_bookmark(registry: Any) -> None:
 async def test_resuming_loses_and_repeats_nothing_under_concurrent_writers(
     registry: Any, settings: RegistrySettings, clock: FakeClock
 ) -> None:
-    from tests.support.eventually import eventually
-
     functions = [await registry.create(f"f{number}") for number in range(6)]
     written: dict[str, int] = {}
     received: list[tuple[int, str, str]] = []
@@ -109,11 +108,11 @@ async def test_a_long_list_comes_whole(registry: Any) -> None:
     stream.cancel()
 
 
-async def test_tombstones_stay_and_then_a_reset_is_sent(settings: RegistrySettings, clock: FakeClock) -> None:
-    from tests.contract.registry_svc.conftest import connect
-
+async def test_tombstones_stay_and_then_a_reset_is_sent(
+    settings: RegistrySettings, clock: FakeClock, connect_registry: Any
+) -> None:
     async with AsyncExitStack() as stack:
-        registry = await connect(stack, settings, clock)
+        registry = await connect_registry(stack, settings, clock)
         await registry.create("old")
         keep = await registry.create("keep")
         _, version = await until_bookmark(registry.watch())
@@ -128,14 +127,12 @@ async def test_tombstones_stay_and_then_a_reset_is_sent(settings: RegistrySettin
         assert [one.function.function.uid for one in resumed] == [old.uid]
     clock.advance(settings.registry_tombstone_s - 60)
     async with AsyncExitStack() as stack:
-        registry = await connect(stack, settings, clock)
+        registry = await connect_registry(stack, settings, clock)
         resumed, newest = await until_bookmark(registry.watch(version))
         assert [one.function.deleted for one in resumed] == [True]
     clock.advance(120)
     async with AsyncExitStack() as stack:
-        from tests.support.eventually import eventually
-
-        registry = await connect(stack, settings, clock)
+        registry = await connect_registry(stack, settings, clock)
 
         async def is_reset() -> list[Any]:
             messages, _ = await until_bookmark(registry.watch(version))
@@ -150,13 +147,11 @@ async def test_tombstones_stay_and_then_a_reset_is_sent(settings: RegistrySettin
 
 
 async def test_changes_of_another_process_are_seen(
-    registry: Any, settings: RegistrySettings, clock: FakeClock, tmp_run_dir: Any
+    registry: Any, settings: RegistrySettings, clock: FakeClock, connect_registry: Any, tmp_run_dir: Any
 ) -> None:
-    from tests.contract.registry_svc.conftest import connect
-
     async with AsyncExitStack() as stack:
         address = f"unix:{tmp_run_dir}/m/second.sock"
-        other = await connect(stack, settings.model_copy(update={"registry_address": address}), clock)
+        other = await connect_registry(stack, settings.model_copy(update={"registry_address": address}), clock)
         stream = other.watch()
         await until_bookmark(stream)
         await registry.create()
@@ -164,11 +159,9 @@ async def test_changes_of_another_process_are_seen(
         stream.cancel()
 
 
-async def test_a_watch_ends_at_its_age(settings: RegistrySettings, clock: FakeClock) -> None:
-    from tests.contract.registry_svc.conftest import connect
-
+async def test_a_watch_ends_at_its_age(settings: RegistrySettings, clock: FakeClock, connect_registry: Any) -> None:
     async with AsyncExitStack() as stack:
-        registry = await connect(stack, settings, clock)
+        registry = await connect_registry(stack, settings, clock)
         stream = aiter(registry.watch())
         await anext(stream)
         clock.advance(settings.registry_watch_max_age_s + 1)

@@ -71,7 +71,7 @@ def test_runtime() -> None:
     typed = Runtime.parse(resource.body)
     assert typed.name == "sampling"
     assert typed.layer is not None
-    assert typed.layer.to_dict() == {"tracing.random_sampling": {"numerator": 250000.0, "denominator": "MILLION"}}
+    assert typed.layer.to_dict() == {"tracing.random_sampling": {"numerator": 2500.0, "denominator": "TEN_THOUSAND"}}
 
 
 def test_fixed_resources_keep_their_version_and_survive_the_pipe() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ class Outcome:
 
 def split(raw: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted({cut % (len(raw) + 1) for cut in cuts}), len(raw)]
-    return [raw[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    return [raw[a:b] for a, b in pairwise(edges) if a < b]
 
 
 ANSWERS = [

@@ -104,3 +104,10 @@ def test_http_bodies_by_hand(size: int) -> None:
     whole = httpbody_pb2.HttpBody(content_type="a/b", data=data)
     assert httpbody.decode(whole.SerializeToString()) == ("a/b", data)
     assert httpbody.decode(b"") == ("", b"")
+
+
+def test_headers_that_grpc_cannot_carry() -> None:
+    assert encoded(("cookie", "a=1"), ("x-fn-rh", "cookie=b=%C3%BC"))[2] == "cookie: a=1; b=ü"
+    head = RequestHead.from_metadata((*BASE, ("x-fn-rh", "x-bin=%E9%25")))
+    assert b"x-bin: \xe9%\r\n" in head.encode((), 0)
+    assert encoded(("x-fn-rh", "x-fn-timeout-ms=1"), ("x-fn-rh", "traceparent=x"))[2:] == ["", ""]

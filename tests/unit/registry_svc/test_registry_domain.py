@@ -74,7 +74,17 @@ def test_rollbacks_walk_back_through_what_served(numbers: list[int]) -> None:
 def test_serving_the_same_again_changes_nothing() -> None:
     one = replace(domain.serve(function(), 1), deployment_state=DeploymentState.READY)
     assert domain.serve(one, 1) == one
-    assert domain.serve(domain.stop(one), 1).deployment_state is DeploymentState.PENDING
+
+
+def test_only_what_is_not_there_becomes_pending() -> None:
+    wanted = domain.serve(function(), 1)
+    assert wanted.deployment_state is DeploymentState.PENDING
+    stopped = domain.stop(wanted)
+    assert stopped.deployment_state is DeploymentState.STOPPED
+    assert domain.serve(stopped, 1).deployment_state is DeploymentState.PENDING
+    ready = replace(wanted, deployment_state=DeploymentState.READY)
+    for after in (domain.serve(ready, 2), domain.stop(ready), domain.serve(domain.stop(ready), 1)):
+        assert after.deployment_state is DeploymentState.READY
 
 
 def test_new_settings_of_a_stopped_function_do_not_start_it() -> None:
