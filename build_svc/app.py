@@ -132,7 +132,7 @@ async def _wire(
     limits = ArchiveLimits(settings.build_unpacked_max_bytes, settings.build_entries_max)
     sources = Sources(shelf, blobs, max_bytes=settings.build_source_max_bytes, limits=limits, spool=workshop)
     daemon = DockerDaemon(
-        environ.get("DOCKER_HOST", ""),
+        settings.build_docker_host or environ.get("DOCKER_HOST", ""),
         settings.read_mesh_id(),
         ContainerLimits(settings.build_docker_memory_bytes, settings.build_docker_cpus),
         threads=2 * settings.build_parallelism + 4,

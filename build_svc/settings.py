@@ -26,6 +26,8 @@ class BuildSettings(MeshSettings):
     directory of ours below the system's temporary one."""
     build_uid_base: int = Field(default=190_000, gt=0)
     """As root, builds run as users of the 9,000 from this one on; they need no entry in passwd."""
+    build_docker_host: str = ""
+    """Address of the Docker daemon; DOCKER_HOST or the default socket where not set."""
     build_python_image: str = "python:3.12-slim"
     build_node_image: str = "node:22-slim"
     build_docker_memory_bytes: int = Field(default=2 * 2**30, ge=64 * 2**20)

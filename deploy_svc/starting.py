@@ -105,18 +105,18 @@ class Starting:
         if driver is None:
             raise StartFailed(f"This mesh cannot deploy to the target '{workload.target}'.")
         spec = InstanceSpec(instance.uid, workload, slot, instances)
-        changed = await a.store.change_instance(
+        started = await driver.start(spec)
+        # Written while it boots. Should this process die before, its successor starts the same instance again,
+        # which the driver then finds running.
+        changed = await a.store.set_started(
             instance.uid,
             target=workload.target,
             artifact=workload.artifact.digest,
             concurrency=workload.limits.concurrency,
             timeout_ms=workload.limits.timeout_ms,
+            handle=started.handle,
+            address=started.address,
         )
-        if changed is None:
-            return
-        await a.store.use_artifact(changed)
-        started = await driver.start(spec)
-        changed = await a.store.change_instance(instance.uid, handle=started.handle, address=started.address)
         if changed is None:
             return
         a.logs.follow(changed)

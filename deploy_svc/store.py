@@ -162,26 +162,18 @@ class Store:
     async def change_instance(self, uid: str, state: InstanceState | None = None, **changes: Any) -> Instance | None:
         """Change an instance; None (and no change) where it is not there or may not come into that state."""
 
+        return await self._db.transaction(lambda conn: _change(conn, uid, state, changes))
+
+    async def set_started(self, uid: str, **changes: Any) -> Instance | None:
+        """Change an instance that was started, and keep that its artifact is used: it must not be swept."""
+
         async def work(conn: AsyncConnection) -> Instance | None:
-            row = (await conn.execute(sa.select(instances).where(instances.c.uid == uid))).one_or_none()
-            if row is None or (state and not may_follow(InstanceState(row.state), state)):
-                return None
-            number = await next_version(conn)
-            fields = changes | {"version": number}
-            if state is not None:
-                live = state not in (InstanceState.STOPPED, InstanceState.FAILED)
-                fields |= {"state": state, "live": live}
-            await conn.execute(instances.update().where(instances.c.uid == uid).values(**fields))
-            await _touch(conn, row.function_uid, number)
-            query = sa.select(instances).where(instances.c.uid == uid)
-            return rows.to_instance((await conn.execute(query)).one())
+            changed = await _change(conn, uid, None, changes)
+            if changed is not None:
+                await _use(conn, changed)
+            return changed
 
         return await self._db.transaction(work)
-
-    async def use_artifact(self, instance: Instance) -> None:
-        """Keep that the artifact of the instance's revision is used: its working copy must not be swept."""
-        async with self._db.write() as conn:
-            await _use(conn, instance)
 
     async def set_cleaned(self, uid: str) -> None:
         """The driver holds nothing of the instance any more."""
@@ -300,6 +292,23 @@ async def _beginnings(conn: AsyncConnection, now: datetime) -> Mapping[str, Any]
         "report_number": 0,
         "reported_number": 0,
     }
+
+
+async def _change(
+    conn: AsyncConnection, uid: str, state: InstanceState | None, changes: Mapping[str, Any]
+) -> Instance | None:
+    row = (await conn.execute(sa.select(instances).where(instances.c.uid == uid))).one_or_none()
+    if row is None or (state and not may_follow(InstanceState(row.state), state)):
+        return None
+    number = await next_version(conn)
+    fields = {**changes, "version": number}
+    if state is not None:
+        live = state not in (InstanceState.STOPPED, InstanceState.FAILED)
+        fields |= {"state": state, "live": live}
+    await conn.execute(instances.update().where(instances.c.uid == uid).values(**fields))
+    await _touch(conn, row.function_uid, number)
+    query = sa.select(instances).where(instances.c.uid == uid)
+    return rows.to_instance((await conn.execute(query)).one())
 
 
 def _is(function_uid: str, revision: int) -> tuple[Any, Any]:

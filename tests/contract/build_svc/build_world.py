@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import os
 import zipfile
@@ -20,10 +21,10 @@ from fnmesh.build.v1 import build_service_pb2 as pb
 from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
-from fnmesh.registry.v1 import function_pb2, revision_pb2, workspace_pb2
+from fnmesh.registry.v1 import api_key_pb2, function_pb2, revision_pb2, workspace_pb2
 from fnmesh.registry.v1 import registry_service_pb2_grpc as public_grpc
 from mesh.auth import Authenticator, ServiceToken
-from mesh.errors import NotFound, Unavailable
+from mesh.errors import NotFound, Unauthenticated, Unavailable
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import serve
 
@@ -42,6 +43,7 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
         self.reports: list[registry_pb.ReportBuildRequest] = []
         self.live: set[str] = set()
         self.deleted: asyncio.Queue[str] = asyncio.Queue()
+        self.keys: dict[str, str] = {}
         self.down = False
         self.add("hello")
 
@@ -86,6 +88,13 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
         if request.HasField("artifact"):
             self.live.add(request.artifact.digest)
         return registry_pb.ReportBuildResponse()
+
+    async def VerifyApiKey(self, request: Any, context: Any) -> registry_pb.VerifyApiKeyResponse:
+        if request.secret not in self.keys:
+            raise Unauthenticated("KEY_INVALID", "The API key is unknown.")
+        return registry_pb.VerifyApiKeyResponse(
+            key_id="key", scopes=[api_key_pb2.SCOPE_DEPLOY], workspace=self.keys[request.secret]
+        )
 
     async def ListLiveArtifacts(self, request: Any, context: Any) -> registry_pb.ListLiveArtifactsResponse:
         if self.down:
@@ -161,11 +170,27 @@ class World:
             yield Client(channel)
 
 
+class Keyed:
+    """A stub whose calls carry an API key."""
+
+    def __init__(self, stub: Any, key: str) -> None:
+        self._stub = stub
+        self._metadata = (("authorization", f"Bearer {key}"),)
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(getattr(self._stub, name), metadata=self._metadata)
+
+
 class Client:
     """What a user of BuildService does, in a word each."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.stub: Any = pb_grpc.BuildServiceStub(channel)
+        self._plain = pb_grpc.BuildServiceStub(channel)
+        self.stub: Any = self._plain
+
+    def use_key(self, key: str) -> None:
+        """From now on call with this API key."""
+        self.stub = Keyed(self._plain, key)
 
     async def upload(self, filename: str, data: bytes, piece: int = 512 * 1024) -> str:
         async def parts() -> AsyncIterator[pb.UploadSourceRequest]:

@@ -10,7 +10,14 @@ import pytest
 from fnmesh.build.v1 import build_pb2 as builds
 from fnmesh.build.v1 import build_service_pb2 as pb
 from fnmesh.registry.v1 import function_pb2, revision_pb2
-from mesh.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from mesh.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
 from tests.contract.build_svc.build_world import HELLO, Client, World, lines, running_world, zipped
 from tests.support.eventually import eventually
 
@@ -247,11 +254,12 @@ async def test_other_files_that_do_not_compile_are_only_told_of(client: Client) 
 async def test_a_key_sees_its_own_workspace_only(tmp_path: Path, tmp_run_dir: Path) -> None:
     async with running_world(tmp_path, tmp_run_dir, FNMESH_AUTH="keys") as (world, client):
         world.registry.keys = {"fnm_good": "workspaces/ws-default", "fnm_other": "workspaces/ws-other"}
-        client.stub = keyed(client.stub, "fnm_good")
+        client.use_key("fnm_good")
         build, _ = await client.build("handler.py", CODE)
         digest = build.source_digest
         for key, error in (("fnm_other", PermissionDenied), ("fnm_none", Unauthenticated)):
-            client.stub = keyed(client.stub, key)
-            for call in (client.get(build.name), client.create(digest)):
-                with pytest.raises(error):
-                    await call
+            client.use_key(key)
+            with pytest.raises(error):
+                await client.get(build.name)
+            with pytest.raises(error):
+                await client.create(digest)

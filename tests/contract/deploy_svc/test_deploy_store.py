@@ -167,8 +167,10 @@ async def test_what_the_registry_does_not_know_any_more_is_deleted(store: Store)
 async def test_artifacts_of_the_last_revisions_are_used(store: Store) -> None:
     await store.apply(desired(), NOW)
     for number in range(1, 8):
-        one = instance(f"in-{number}", number)
-        await store.use_artifact(replace(one, created_at=NOW + timedelta(seconds=number)))
+        one = replace(instance(f"in-{number}", number), created_at=NOW + timedelta(seconds=number))
+        await store.add_instance(one)
+        await store.set_started(one.uid, artifact=f"sha256:{number}")
+        await store.change_instance(one.uid, InstanceState.STOPPED, ended_at=NOW)
     assert await store.used_artifacts(newest=3) == {"sha256:5", "sha256:6", "sha256:7"}
 
 

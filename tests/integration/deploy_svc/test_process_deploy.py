@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ async def test_rolls_under_load_without_a_failed_request(deploy: DeployHarness) 
         for number, word in enumerate(("two", "three"), start=2):
             await deploy.want(UID, number, says(word))
             await client.until(UID, f.DEPLOYMENT_STATE_READY, number)
-            await eventually(lambda expected=word.encode(): expected in answers[-1][1])
+            await eventually(partial(answered, answers, word))
         stop.set()
         await asyncio.wait(loads)
         assert len(answers) > 50
@@ -148,6 +149,10 @@ async def test_rolls_under_load_without_a_failed_request(deploy: DeployHarness) 
         await eventually(only_the_newest)
         letting.cancel()
         watching.cancel()
+
+
+def answered(answers: list[tuple[int, bytes]], word: str) -> bool:
+    return word.encode() in answers[-1][1]
 
 
 async def test_a_revision_that_does_not_load_leaves_the_old_one_serving(deploy: DeployHarness) -> None:
@@ -306,3 +311,31 @@ async def test_retired_instance_is_replaced_before_it_goes(deploy: DeployHarness
         await eventually(replaced)
         assert 0 not in seen
         watching.cancel()
+
+
+@pytest.mark.node
+async def test_node_functions_are_deployed_too(deploy: DeployHarness) -> None:
+    code = "exports.handler = async () => { console.log('said node'); return 'from node' }\n"
+    revision = Revision({"app/index.js": code}, runtime=f.RUNTIME_NODE, entry_file="index.js", memory_bytes=128 << 20)
+    async with deploy.here(), deploy.client() as client:
+        await deploy.want(UID, 1, revision)
+        ready = (await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)).instances[0]
+        status, body = await ask(f"unix:{deploy.directory()}/{ready.uid}/s")
+        assert status == 200 and b"from node" in body
+        await eventually(lambda: said(client, "said node"))
+
+
+async def test_an_instance_that_does_not_answer_is_replaced(deploy: DeployHarness) -> None:
+    deploy.settings |= {"FNMESH_DEPLOY_HEALTH_INTERVAL_S": "0.2", "FNMESH_DEPLOY_HEALTH_SILENT_S": "1"}
+    code = "def handler(event):\n    return 'one'\n"
+    async with deploy.here(), deploy.client() as client:
+        await deploy.want(UID, 1, Revision({"app/handler.py": code}, timeout_ms=100))
+        first = (await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)).instances[0]
+        os.kill(int(first.handle), signal.SIGSTOP)
+
+        async def replaced() -> bool:
+            by_uid = {i.uid: i for i in (await client.deployment(UID)).instances}
+            gone = by_uid[first.uid].state == 4 and "did not answer" in by_uid[first.uid].message
+            return gone and any(i.state == 2 for i in by_uid.values())
+
+        await eventually(replaced, 30)
