@@ -159,7 +159,7 @@ class DockerBuilder:
                 files,
                 role="cache",
                 labels={"fnmesh.cache": key},
-                name=self._container_name(job, "install"),
+                name=self._daemon.container_name(job.build.uid, "install"),
                 given=await asyncio.to_thread(self._secrets),
                 on_line=journal.line,
             )
@@ -177,7 +177,7 @@ class DockerBuilder:
                 plain,
                 files,
                 _check_commands(job),
-                name=self._container_name(job, "check"),
+                name=self._daemon.container_name(job.build.uid, "check"),
                 extra=_check_files(),
                 on_line=journal.line,
             )
@@ -200,7 +200,7 @@ class DockerBuilder:
                 files,
                 role="artifact",
                 labels={"fnmesh.artifact": job.artifact_digest, "fnmesh.made-by": job.build.uid},
-                name=self._container_name(job, "assemble"),
+                name=self._daemon.container_name(job.build.uid, "assemble"),
                 before=commands,
                 before_files=_check_files() if commands else {},
                 on_line=journal.line,
@@ -215,9 +215,6 @@ class DockerBuilder:
     async def _present(self, key: str) -> str | None:
         found = await self._shelf.cached_image(key)
         return found if found is not None and await self._daemon.image_id(found) is not None else None
-
-    def _container_name(self, job: Job, step: str) -> str:
-        return f"fnmesh-build-{self._daemon.mesh_id[:16]}-{job.build.uid}-{step}"
 
     def _error(self, runtime: Runtime, failure: CommandFailed) -> str:
         if failure.status == _OUT_OF_MEMORY:

@@ -58,6 +58,7 @@ class DockerDaemon:
     def __init__(self, url: str, mesh_id: str, limits: ContainerLimits, *, threads: int) -> None:
         self._url = url or None
         self.mesh_id = mesh_id
+        self._name_prefix = f"fnmesh-build-{mesh_id[:16]}-"
         self._limits = limits
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="docker")
         self._threads = threads
@@ -139,12 +140,23 @@ class DockerDaemon:
     @asynccontextmanager
     async def container(self, plan: Plan) -> AsyncIterator[Container]:
         """A container, not started; gone with its volume and all its processes when the context is left."""
-        await self._remove_container(plan.name)
+        await self.remove_container(plan.name)
         try:
             await self.call(partial(self._create, plan=plan))
             yield Container(self, plan.name)
         finally:
-            await asyncio.shield(self._remove_container(plan.name))
+            await asyncio.shield(self.remove_container(plan.name))
+
+    def container_name(self, build_uid: str, step: str) -> str:
+        """What the container of a build's step is called, so that one left by a killed builder can be told."""
+        return f"{self._name_prefix}{build_uid}-{step}"
+
+    async def build_containers(self) -> Mapping[str, str]:
+        """The containers of builds that there are, running or not: name to the build's uid."""
+        found = await self.call(lambda api: api.containers(all=True, filters={"label": f"fnmesh.mesh={self.mesh_id}"}))
+        names = [name.removeprefix("/") for one in found for name in one["Names"]]
+        ours = [name for name in names if name.startswith(self._name_prefix)]
+        return {name: name.removeprefix(self._name_prefix).rpartition("-")[0] for name in ours}
 
     def _create(self, api: docker.APIClient, plan: Plan) -> None:
         config = api.create_host_config(
@@ -171,7 +183,8 @@ class DockerDaemon:
             host_config=config,
         )
 
-    async def _remove_container(self, name: str) -> None:
+    async def remove_container(self, name: str) -> None:
+        """Ends a container with its volume and all its processes; one that is not there is none."""
         with suppress(NotFound, APIError):  # 409: its removal is under way already
             await self.call(lambda api: api.remove_container(name, force=True, v=True))
 

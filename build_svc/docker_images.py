@@ -130,6 +130,20 @@ class BuiltImages:
         if status != 0:
             raise CommandFailed(status, last)
 
+    async def remove_leftovers(self, open_builds: Callable[[], Awaitable[Collection[str]]]) -> int:
+        """Ends the containers that killed builders have left; those of open builds stay. Returns how many.
+
+        The containers are listed before the builds: a build that began in between has none in the list.
+        """
+        if not await self._daemon.answers():
+            return 0
+        found = await self._daemon.build_containers()
+        still_open = await open_builds() if found else ()
+        left = [name for name, build in found.items() if build not in still_open]
+        for name in left:
+            await self._daemon.remove_container(name)
+        return len(left)
+
     async def strays(self, *, older_than: datetime, known: Collection[str]) -> list[str]:
         """Images that this mesh made (its label says so) before that time and that no row knows of."""
         label = f"{_MESH}={self._daemon.mesh_id}"

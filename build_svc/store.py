@@ -260,6 +260,13 @@ class BuildStore:
         async with self._database.read() as conn:
             return list((await conn.execute(query)).scalars())
 
+    async def open_uids(self) -> frozenset[str]:
+        """All builds that have not ended."""
+        async with self._database.read() as conn:
+            return frozenset(
+                (await conn.execute(sa.select(builds.c.uid).where(builds.c.state.not_in(_FINAL)))).scalars()
+            )
+
     async def _take(self, conn: AsyncConnection, build: Build, owner: str, until: datetime) -> Build:
         now = self._clock.now()
         first = build.state is BuildState.PENDING

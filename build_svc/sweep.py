@@ -82,6 +82,7 @@ class Sweeper:
 
     async def step(self) -> None:
         """One sweep. It may end at any point: the next one goes on."""
+        left = await self._images.remove_leftovers(self._store.open_uids)
         version = await self._shelf.version()  # before the registry is asked
         live = await self._registry.live_artifacts()
         now = self._clock.now()
@@ -97,8 +98,8 @@ class Sweeper:
             await self._shelf.discard(ArtifactKind.IMAGE.value, image)
         await asyncio.to_thread(self._cache.prune, unused_s=self._ages.cache_unused.total_seconds())
         emptied = await self._empty()
-        if given_up or emptied:
-            log.info("swept", given_up=given_up, deleted=emptied)
+        if given_up or emptied or left:
+            log.info("swept", given_up=given_up, deleted=emptied, containers=left)
 
     async def watch_deletions(self) -> None:
         """Sweep soon after a function was deleted, and cancel its builds. Raises when the stream ends."""

@@ -47,6 +47,7 @@ async def reap(settings: DeploySettings, arguments: Sequence[str]) -> None:
         for instance in await store.live_instances():
             ended = {"ended_at": clock.now(), "message": _WHY}
             await store.change_instance(instance.uid, InstanceState.STOPPED, **ended)
+        await store.set_pending(clock.now())
         collecting.cancel()
 
 

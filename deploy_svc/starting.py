@@ -19,7 +19,8 @@ from mesh.errors import MeshError, Unavailable
 from mesh.logs import get_logger
 
 log = get_logger(__name__)
-_PROBE_FIRST_S, _PROBE_LAST_S = 0.005, 0.1
+_PROBE_FIRST_S, _PROBE_LAST_S = 0.004, 0.1
+_PROBE_TIGHT_S = 0.25  # most interpreters are up by then
 _PROBE_TIMEOUT_S = 5.0
 
 
@@ -75,28 +76,36 @@ class Starting:
             await asyncio.wait({task})
 
     async def _start(self, instance: Instance, slot: int, instances: int) -> None:
-        a = self._a
-        kind, message = FailureKind.START, ""
         try:
             with telemetry.span("deploy.start_instance", function=instance.function_uid, revision=instance.revision):
-                await self._until_ready(instance, slot, instances)
-        except StartFailed as error:
-            kind, message = error.kind, str(error)
-        except Unavailable as error:
-            kind, message = FailureKind.UNAVAILABLE, error.message
-        except MeshError as error:
-            message = error.message
-        except Exception as error:
-            log.exception("start_failed", error, instance=instance.uid)
-            kind, message = FailureKind.UNAVAILABLE, "Something went wrong inside the mesh; see its log."
+                failure = await self._attempt(instance, slot, instances)
+            if failure is not None:
+                await self._failed(instance, failure)
         finally:
             self._running.pop(instance.uid, None)
-            a.fleet.starting(instance.uid, begun=False)
-        if message:
-            log.warning("instance_not_ready", instance=instance.uid, kind=kind, why=message)
-            await a.store.failed(instance.function_uid, instance.revision, kind, message, a.clock.now())
-            a.ending.begin(instance, InstanceState.FAILED, message)
-        a.requeue(instance.function_uid)
+            self._a.fleet.starting(instance.uid, begun=False)
+        self._a.requeue(instance.function_uid)
+
+    async def _attempt(self, instance: Instance, slot: int, instances: int) -> StartFailed | None:
+        """Bring it to READY; or why that did not work."""
+        try:
+            await self._until_ready(instance, slot, instances)
+        except StartFailed as error:
+            return error
+        except Unavailable as error:
+            return StartFailed(error.message, FailureKind.UNAVAILABLE)
+        except MeshError as error:
+            return StartFailed(error.message)
+        except Exception as error:
+            log.exception("start_failed", error, instance=instance.uid)
+            return StartFailed("Something went wrong inside the mesh; see its log.", FailureKind.UNAVAILABLE)
+        return None
+
+    async def _failed(self, instance: Instance, failure: StartFailed) -> None:
+        a, why = self._a, str(failure)
+        log.warning("instance_not_ready", instance=instance.uid, kind=failure.kind, why=why)
+        await a.store.failed(instance.function_uid, instance.revision, failure.kind, why, a.clock.now())
+        a.ending.begin(instance, InstanceState.FAILED, why)
 
     async def _until_ready(self, instance: Instance, slot: int, instances: int) -> None:
         a = self._a
@@ -130,7 +139,7 @@ class Starting:
         a = self._a
         limit_s = a.policy.start_limit_s
         ends = a.clock.monotonic() + limit_s - (a.clock.now() - instance.created_at).total_seconds()
-        pause = _PROBE_FIRST_S
+        pause, tight_until = _PROBE_FIRST_S, a.clock.monotonic() + _PROBE_TIGHT_S
         while True:
             answer = await a.prober.ready(started.address, _PROBE_TIMEOUT_S)
             if answer.ready:
@@ -143,7 +152,8 @@ class Starting:
             if a.clock.monotonic() >= ends:
                 raise StartFailed(f"It did not become ready within {limit_s:g} s.")
             await asyncio.sleep(pause)
-            pause = min(_PROBE_LAST_S, pause * 1.5)
+            if a.clock.monotonic() > tight_until:
+                pause = min(_PROBE_LAST_S, pause * 1.5)
 
 
 def _told(exit_: Exit, last_words: str) -> str:

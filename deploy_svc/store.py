@@ -232,6 +232,16 @@ class Store:
         async with self._db.write() as conn:
             await conn.execute(functions.update().where(functions.c.uid == uid).values(reported_number=number))
 
+    async def set_pending(self, now: datetime) -> None:
+        """Nothing runs any more, wanted or not: what should run is PENDING until it is started again."""
+        wanted = (functions.c.running, functions.c.revision > 0, ~functions.c.deleted)
+        async with self._db.write() as conn:
+            for uid in list((await conn.execute(sa.select(functions.c.uid).where(*wanted))).scalars()):
+                number = await next_version(conn)
+                fields = {"state": DeploymentState.PENDING, "message": "", "changed_at": now}
+                fields |= {"deployment_version": number, "report_number": number}
+                await conn.execute(functions.update().where(functions.c.uid == uid).values(**fields))
+
     async def forgettable(self) -> list[str]:
         """Deleted functions of which nothing is left."""
         held = sa.select(instances.c.function_uid).where(instances.c.live | ~instances.c.cleaned)

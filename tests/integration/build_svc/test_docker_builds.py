@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ async def test_a_function_without_a_target_becomes_an_image_that_answers(
         api.remove_container(container, force=True)
 
 
-async def test_a_change_of_code_alone_takes_less_than_two_seconds_and_installs_nothing(
+async def test_a_change_of_code_alone_installs_nothing(
     both: tuple[World, Client], api: docker.APIClient, tmp_run_dir: Path
 ) -> None:
     _, client = both
@@ -94,17 +93,14 @@ async def test_a_change_of_code_alone_takes_less_than_two_seconds_and_installs_n
         "a.zip",
         zipped({"handler.py": "import six\ndef handler(event): return 1\n", "requirements.txt": "six==1.16.0\n"}),
     )
-    began = time.monotonic()
     second, later = await client.build(
         "a.zip",
         zipped({"handler.py": "import six\ndef handler(event): return 2\n", "requirements.txt": "six==1.16.0\n"}),
     )
-    took = time.monotonic() - began
 
     assert first.state == second.state == builds.BUILD_STATE_DONE, (first.error, second.error)
     assert any("Successfully installed six" in line for line in lines(events))
     assert any("earlier build" in line for line in lines(later))
-    assert took < 5  # measured: 0.5 s; a loaded machine is slower
     assert len(images_of(api, tmp_run_dir, "cache")) == 2
 
 
@@ -165,6 +161,22 @@ async def test_a_cancelled_build_leaves_no_container(both: tuple[World, Client],
 
     assert build.state == builds.BUILD_STATE_CANCELLED
     await eventually(lambda: not api.containers(all=True, filters={"name": made.uid}))
+
+
+async def test_a_container_that_a_killed_builder_left_is_removed_by_a_sweep(
+    both: tuple[World, Client], api: docker.APIClient, docker_python_image: str, tmp_run_dir: Path
+) -> None:
+    world, client = both
+    mesh_id = f"test-mesh-{tmp_run_dir.name}"
+    build, _ = await client.build("handler.py", b"def handler(event): return 1\n")
+    name = f"fnmesh-build-{mesh_id[:16]}-{build.uid}-install"
+    labels = {"fnmesh.mesh": mesh_id}
+    api.create_container(docker_python_image, command=["sleep", "600"], name=name, labels=labels)
+    api.start(name)
+
+    world.registry.deleted.put_nowait("fn-other")  # a deletion begins a sweep
+
+    await eventually(lambda: not api.containers(all=True, filters={"name": name}))
 
 
 async def test_images_of_deleted_functions_are_removed_and_others_kept(
