@@ -1,7 +1,7 @@
 """`python -m cli.demo`: a mesh with two functions to try, in the foreground until Ctrl-C.
 
 FNMESH_DEMO_LISTEN chooses another address than 127.0.0.1:8080; where that is taken and none was chosen, a free
-port is used. Its data is kept apart from that of `fnmesh up`.
+port is used. Its data is kept apart from that of `fnmesh up`, in FNMESH_DEMO_DATA_DIR where that is set.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from cli.errors import CommandError
 from cli.up.listen import Listen, claim, parse_listen
 from cli.up.places import default_data_dir
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
 _BEGIN_S = 120.0
 
 
 async def demo() -> int:
     """Starts `fnmesh up`, deploys the examples, and waits for it. Returns the exit code."""
-    data_dir = default_data_dir().with_name("fnmesh-demo")
+    chosen = os.environ.get("FNMESH_DEMO_DATA_DIR")
+    data_dir = Path(chosen) if chosen else default_data_dir().with_name("fnmesh-demo")
     listen = _listen()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli", "up", "--data-dir", str(data_dir), "--listen", listen.address, "--json",
@@ -62,9 +63,17 @@ def _examples() -> list[str]:
 
 
 async def _deploy(name: str, listen: Listen) -> bool:
-    print(f"\n$ fnmesh deploy examples/{name}", flush=True)
+    """Deploys an example to the default target, or as a process where that cannot be (no image to be had, say)."""
+    if await _run("deploy", f"examples/{name}", listen):
+        return True
+    print("That did not work; trying it as a process, without Docker.", flush=True)
+    return await _run("deploy", f"examples/{name}", listen, "--target", "process")
+
+
+async def _run(command: str, source: str, listen: Listen, *options: str) -> bool:
+    print(f"\n$ fnmesh {' '.join([command, source, *options])}", flush=True)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli", "deploy", str(EXAMPLES / name), "--server", listen.address,
+        sys.executable, "-m", "cli", command, str(ROOT / source), "--server", listen.address, *options,
         start_new_session=True,
     )  # fmt: skip
     return await process.wait() == 0

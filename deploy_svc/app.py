@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -115,6 +115,7 @@ class Parts:
     watchers: Watchers
     changes: Wakes
     lines: Wakes
+    look_at_draining: Callable[[], None]
     loops: Sequence[Coroutine[Any, Any, None]]
 
 
@@ -187,7 +188,7 @@ def make_parts(
         Reporting(store, registry, reports).run(),
         FunctionWatch(registry, store, clock, queue.add).run(),
     ]
-    return Parts(queue, watchers, changes, lines, loops)
+    return Parts(queue, watchers, changes, lines, reconciler.look_at_draining, loops)
 
 
 @asynccontextmanager
@@ -249,6 +250,7 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
             parts.watchers,
             parts.changes,
             parts.queue.add,
+            parts.look_at_draining,
             stream_age_s=settings.deploy_stream_age_s,
         )
 

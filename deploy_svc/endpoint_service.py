@@ -31,11 +31,12 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
         watchers: Watchers,
         changes: Wakes,
         requeue: Callable[[str], None],
+        left: Callable[[], None],
         *,
         stream_age_s: float = 3600.0,
     ) -> None:
         self._store, self._watchers, self._changes = store, watchers, changes
-        self._requeue = requeue
+        self._requeue, self._left = requeue, left
         self._stream_age_s = stream_age_s
 
     async def WatchEndpoints(  # type: ignore[override]  # writes by itself: it reads at the same time
@@ -58,7 +59,7 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
         finally:
             self._watchers.left(watcher)
             log.info("watcher_left", watcher=watcher)
-            await self._look_at_draining()
+            self._left()  # and nothing slow: the service may be stopping
 
     async def RetireInstance(self, request: pb.RetireInstanceRequest, context: Any) -> pb.RetireInstanceResponse:
         """Have an instance replaced, drained and stopped."""
@@ -106,11 +107,6 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
                     if message is not None:
                         await context.write(message)
         raise Unavailable("STREAM_AGED", "The stream has reached its age; call again.", retry_after_s=0)
-
-    async def _look_at_draining(self) -> None:
-        for instance in await self._store.live_instances():
-            if instance.state is InstanceState.DRAINING:
-                self._requeue(instance.function_uid)
 
 
 def _change(instance: Instance) -> pb.WatchEndpointsResponse | None:

@@ -43,6 +43,7 @@ class Reconciler:
         self._watchers, self._wakes, self._reports = watchers, wakes, reports
         self._clock, self._policy = clock, policy
         self._failures: dict[str, int] = {}
+        self._draining: set[str] = set()
 
     async def run(self) -> None:
         """Work until cancelled; begins with every function there is."""
@@ -68,6 +69,11 @@ class Reconciler:
                 self._queue.add_later(uid, _BACKOFF.delay_s(self._failures[uid]))
             finally:
                 self._queue.done(uid)
+
+    def look_at_draining(self) -> None:
+        """A watcher has left: look at the functions whose draining instances wait for one."""
+        for uid in self._draining:
+            self._queue.add(uid)
 
     async def reconcile(self, uid: str) -> None:
         """Look at one function once."""
@@ -129,8 +135,12 @@ class Reconciler:
     def _look_again(self, function: Function, instances: Sequence[Instance], decision: Decision, now: datetime) -> None:
         if decision.look_again_at is not None:
             self._queue.add_later(function.uid, (decision.look_again_at - now).total_seconds() + 0.001)
+        if not any(i.state is InstanceState.DRAINING for i in instances):
+            self._draining.discard(function.uid)
+            return
+        self._draining.add(function.uid)
         wait_s = self._watchers.wait_s()
-        if wait_s is not None and any(i.state is InstanceState.DRAINING for i in instances):
+        if wait_s is not None:
             self._queue.add_later(function.uid, wait_s + 0.001)
 
 

@@ -132,7 +132,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
             known = await self._store.function(function)
             if known is not None and known.name == name:
                 require_scope(Scope.DEPLOY, workspace)
-                return known
+                return _there(known)
         desired = await self._names.resolve(name)
         require_scope(Scope.DEPLOY, parse(FUNCTION, desired.name)[0])
         if await self._store.apply(desired, self._clock.now()):
@@ -140,7 +140,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         found = await self._store.function(desired.uid)
         if found is None:
             raise _gone(name)
-        return found
+        return _there(found)
 
     async def _deployment(self, uid: str) -> pb.Deployment:
         function = await self._store.function(uid)
@@ -165,6 +165,13 @@ class DeployServicer(service_grpc.DeployServiceServicer):
 
 def _of_deployment(name: str) -> str:
     return format_name(FUNCTION, *parse(DEPLOYMENT, name))
+
+
+def _there(function: Function) -> Function:
+    """The function, unless it is being deleted."""
+    if function.deleted:
+        raise _gone(function.name)
+    return function
 
 
 def _gone(name: str) -> NotFound:

@@ -63,7 +63,7 @@ class Starting:
 
     def begin(self, instance: Instance, slot: int, instances: int) -> None:
         """Start an instance whose row is there, or go on with it after a restart of this process."""
-        if self._tasks is None or instance.uid in self._running:
+        if self._tasks is None or instance.uid in self._running or self._a.ending.is_ending(instance.uid):
             return
         self._a.fleet.starting(instance.uid, begun=True)
         self._running[instance.uid] = self._tasks.create_task(self._start(instance, slot, instances))

@@ -41,7 +41,9 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
     book = Book()
     health = AggregatedHealth()
     store = TraceStore(max_spans=settings.gateway_trace_spans, max_age_s=settings.gateway_trace_age_s)
-    fixed = await resources.compile_resources(settings.envoy_spec())
+    spec = settings.envoy_spec()
+    collector = f"{spec.collector.host}:{spec.collector.port}" if spec.collector else ""
+    fixed = await resources.compile_resources(spec)
     book.put(*fixed, resources.sampling(1.0))
     roster = Roster(Members(), book)
     await health.update(roster.missing())
@@ -50,7 +52,7 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
     def register(server: grpc.aio.Server) -> None:
         AdsServer(book).register(server)
         membership_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(roster, health), server)
-        trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(store), server)
+        trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(store, collector), server)
         otlp_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]  # no types there
             OtlpReceiver(store), server
         )

@@ -49,10 +49,11 @@ class MembershipServicer(membership_grpc.MembershipServiceServicer):
 
 
 class TraceServicer(trace_grpc.TraceServiceServicer):
-    """The traces that the mesh keeps itself."""
+    """The traces that the mesh keeps itself. `collector` says where they go instead, if they do."""
 
-    def __init__(self, store: TraceStore) -> None:
+    def __init__(self, store: TraceStore, collector: str = "") -> None:
         self._store = store
+        self._collector = collector
 
     async def GetTrace(self, request: trace_pb.GetTraceRequest, context: Any) -> trace_pb.Trace:
         require_scope(Scope.DEPLOY)
@@ -68,9 +69,12 @@ class TraceServicer(trace_grpc.TraceServiceServicer):
                 fields={"name": "traces/{trace_id}"},
             )
         spans = await self._store.settled(key)
-        if not spans:
+        if not spans and self._collector:
             raise NotFound(
-                "TRACE_NOT_FOUND",
-                f"There is no trace {trace_id}: it was not sampled, is too old, or went to another collector.",
+                "TRACE_ELSEWHERE",
+                f"This mesh keeps no traces: it sends them to the collector at {self._collector} "
+                f"(OTEL_EXPORTER_OTLP_ENDPOINT); look for {trace_id} there.",
             )
+        if not spans:
+            raise NotFound("TRACE_NOT_FOUND", f"There is no trace {trace_id}: it was not sampled, or is too old.")
         return trace_of(trace_id, spans)

@@ -29,6 +29,7 @@ from mesh.errors import (
     to_status,
 )
 from mesh.logs import get_logger
+from mesh.reflected import pool_of
 from mesh.rpc_client import MAX_MESSAGE_BYTES
 
 log = get_logger(__name__)
@@ -114,7 +115,8 @@ async def serve(
     register(server)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection([*public_services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    reflected = [*public_services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(reflected, server, pool=pool_of(reflected))
     address = _bind(server, listen)
     bound = BoundServer(address, draining, health_servicer, (*public_services, *internal_services))
     await server.start()

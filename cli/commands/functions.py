@@ -84,6 +84,9 @@ def show(
                 }
             )
             return
+        if not function.target:  # it names none, so its revision has the one that was chosen
+            serving = [one for one in revisions if one.name == function.serving_revision]
+            function.target = serving[0].target if serving else function.target
         _show_function(function, f"{mesh.url}/api/{function.path}")
         _show_revisions(revisions, function.serving_revision)
         _show_instances(deployment)

@@ -29,10 +29,9 @@ def run_up(data_dir: Path | None, listen: str | None, environ: Mapping[str, str]
     make_data_dir(places)
     lock = DataLock(places)
     was_stopped = lock.take()
+    _refuse_open_door(wanted, places, child_environment(environ, places, wanted))
     at = claim(wanted)
-    child_environ = child_environment(environ, places, at)
-    _refuse_open_door(at, places, child_environ)
-    plan = UpPlan(places, at, child_environ, _patience(environ))
+    plan = UpPlan(places, at, child_environment(environ, places, at), _patience(environ))
     asyncio.run(_run(plan, lock, was_stopped=was_stopped, as_json=as_json))
 
 

@@ -28,7 +28,9 @@ async def answers_http(listen: Listen) -> bool:
         async with asyncio.timeout(2.0):
             reader, writer = await asyncio.open_connection(host, listen.port)
             try:
-                writer.write(f"GET /health HTTP/1.1\r\nHost: {listen.address}\r\nConnection: close\r\n\r\n".encode())
+                writer.write(
+                    f"GET /health HTTP/1.1\r\nHost: localhost:{listen.port}\r\nConnection: close\r\n\r\n".encode()
+                )
                 await writer.drain()
                 status = await reader.readline()
             finally:

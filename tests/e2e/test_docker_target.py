@@ -51,7 +51,7 @@ def daemon(docker_host: str) -> Iterator[docker.DockerClient]:
 
 def _containers(daemon: docker.DockerClient, mesh: RunningMesh) -> list[docker.models.containers.Container]:
     mesh_id = (mesh.data_dir / "mesh_id").read_text().strip()
-    return list(daemon.containers.list(all=True, filters={"label": f"fnmesh.mesh={mesh_id}"}))
+    return list(daemon.containers.list(all=True, filters={"label": f"fnmesh.mesh={mesh_id}"}, ignore_removed=True))
 
 
 def test_docker_is_the_default_and_a_python_function_lives_there(
@@ -62,7 +62,7 @@ def test_docker_is_the_default_and_a_python_function_lives_there(
     shown = docker_mesh.cli_json("deploy", str(source), "--env", "GREETING=one")
     answer = httpx.get(shown["url"], trust_env=False, timeout=30)
 
-    assert shown["function"]["target"] == "TARGET_DOCKER"
+    assert docker_mesh.cli_json("show", "in-docker")["revisions"][0]["target"] == "TARGET_DOCKER"
     assert answer.status_code == 200, answer.text
     assert (answer.json()["greeting"], answer.json()["six"]) == ("one", "1.17.0")
     assert answer.json()["uid"] != 0

@@ -152,10 +152,9 @@ def test_transcoded_paths_cannot_be_reached(http: httpx.Client) -> None:
 
 def test_a_web_page_cannot_make_control_calls(http: httpx.Client) -> None:
     path = "/fnmesh.registry.v1.RegistryService/ListFunctions"
-    headers = {"content-type": "application/grpc-web", "origin": "http://evil.example"}
-    assert http.post(path, headers=headers, content=b"\0\0\0\0\0").status_code == 403
-    rebound = {"content-type": "application/grpc", "host": "evil.example"}
-    assert http.post(path, headers=rebound, content=b"\0\0\0\0\0").status_code == 403
+    for lie in ({"origin": "http://evil.example"}, {"host": "evil.example"}):
+        answer = http.post(path, headers={"content-type": "application/grpc", **lie}, content=b"\0\0\0\0\0")
+        assert answer.headers["grpc-status"] == str(grpc.StatusCode.PERMISSION_DENIED.value[0])
 
 
 @pytest.fixture(scope="module")

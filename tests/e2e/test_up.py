@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,6 +87,19 @@ def test_orderly_stop_leaves_nothing_and_keeps_everything(own_mesh: RunningMesh,
     eventually_sync(lambda: _get(own_mesh, "/api/kept") == 200, 30)
 
 
+def test_requests_under_way_are_finished_before_it_stops(own_mesh: RunningMesh, make_source: MakeSource) -> None:
+    own_mesh.start()
+    code = "import time\ndef handler(event):\n    print('begun')\n    time.sleep(2)\n    return {'done': True}\n"
+    own_mesh.cli("deploy", str(make_source("slowly", **{"handler.py": code})), "--target", "process")
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(httpx.get, f"{own_mesh.url}/api/slowly", trust_env=False, timeout=30)
+        eventually_sync(lambda: "begun" in own_mesh.cli("logs", "slowly").stdout, 5)
+
+        assert own_mesh.stop() == 0
+
+        assert (answer.result().status_code, answer.result().json()) == (200, {"done": True})
+
+
 def test_a_killed_mesh_leaves_no_orphan_after_the_next_start(own_mesh: RunningMesh, make_source: MakeSource) -> None:
     own_mesh.start()
     own_mesh.cli("deploy", str(make_source("orphan", **{"handler.py": HELLO})), "--target", "process")
@@ -100,6 +114,23 @@ def test_a_killed_mesh_leaves_no_orphan_after_the_next_start(own_mesh: RunningMe
     assert not processes.is_running(workload)
     eventually_sync(lambda: _get(own_mesh, "/api/orphan") == 200, 30)
     assert own_mesh.stop() == 0
+    assert own_mesh.processes() == []
+
+
+def test_a_service_that_dies_again_and_again_ends_the_mesh(own_mesh: RunningMesh) -> None:
+    own_mesh.start()
+    killed: set[int] = set()
+
+    def another() -> int:
+        return next((pid for pid in own_mesh.processes_of("invoke_svc") if pid not in killed), 0)
+
+    for _ in range(5):
+        pid = eventually_sync(another, 10)
+        killed.add(pid)
+        os.kill(pid, signal.SIGKILL)
+
+    assert own_mesh.wait() == 1
+    assert own_mesh.errors().splitlines()[-1].startswith("fnmesh: invoke failed 5 times in a row")
     assert own_mesh.processes() == []
 
 
@@ -144,3 +175,30 @@ def test_db_upgrade_may_be_repeated(own_mesh: RunningMesh) -> None:
     for _ in range(2):
         done = own_mesh.cli("db", "upgrade", "--data-dir", str(own_mesh.data_dir), "--json")
         assert json.loads(done.stdout) == {"upgraded": ["registry", "build", "deploy", "invoke"]}
+
+
+def test_demo_deploys_what_it_says(tmp_path: Path) -> None:
+    own_mesh = RunningMesh()  # for its directory and its clean environment
+    environ = {
+        **own_mesh.environ, "FNMESH_DEMO_LISTEN": "127.0.0.1:0", "FNMESH_DEMO_DATA_DIR": str(own_mesh.data_dir)
+    }  # fmt: skip
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "cli.demo"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=environ, cwd=ROOT, start_new_session=True,
+        ) as demo:  # fmt: skip
+            assert demo.stdout is not None
+            said = []
+            for line in demo.stdout:
+                said.append(line)
+                if line.startswith("Ctrl-C"):
+                    break
+            tries = [line.split("'")[1] for line in said if line.strip().startswith("curl")]
+            answers = [httpx.get(url, trust_env=False, timeout=30).status_code for url in tries]
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(60) == 0
+        assert tries, said
+        assert set(answers) == {200}
+        assert own_mesh.processes() == []
+    finally:
+        own_mesh.remove()

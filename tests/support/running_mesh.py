@@ -80,6 +80,13 @@ class RunningMesh:
         self._close()
         return code
 
+    def wait(self, deadline_s: float = STOP_S) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process is not None
+        code = self._process.wait(deadline_s)
+        self._close()
+        return code
+
     def kill(self) -> None:
         """SIGKILL, as the kernel does when memory runs out."""
         assert self._process is not None
@@ -112,9 +119,13 @@ class RunningMesh:
     def service_pid(self, name: str) -> int:
         """The process of a service or of Envoy, by its module or program."""
         wanted = {"envoy": "--config-path"}.get(name, "gateway" if name == "gateway" else f"{name}_svc")
-        found = [pid for pid in self.processes() if wanted in processes.command_line(pid)]
+        found = self.processes_of(wanted)
         assert len(found) == 1, f"{name}: {found}"
         return found[0]
+
+    def processes_of(self, argument: str) -> list[int]:
+        """Its processes with this argument on their command line."""
+        return [pid for pid in self.processes() if argument in processes.command_line(pid)]
 
     def processes(self) -> list[int]:
         """All processes that have to do with its directories, `up` included."""
@@ -134,7 +145,7 @@ class RunningMesh:
     def log_tails(self) -> str:
         """The ends of the services' logs, for the message of a failed test."""
         logs = sorted((self.data_dir / "logs").glob("*.log"))
-        return "\n".join(f"-- {log.name}\n{log.read_text(errors="replace")[-400:]}" for log in logs)
+        return "\n".join(f"-- {log.name}\n{log.read_text(errors='replace')[-400:]}" for log in logs)
 
     def _close(self) -> None:
         if self._process is not None and self._process.stdout is not None:

@@ -33,12 +33,7 @@ def parse_server(server: str | None) -> Address:
         port = parts.port
     except ValueError:
         port = -1
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or port == -1
-        or parts.path not in ("", "/")
-    ):
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.path not in ("", "/"):
         raise SourceError(f"'{text}' is not the address of a mesh; write it as 127.0.0.1:8080.")
     tls = parts.scheme == "https"
     port = port or (443 if tls else 8080)

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from fnmesh.build.v1 import build_pb2, build_service_pb2
 from fnmesh.build.v1.build_service_pb2_grpc import BuildServiceStub
 from fnmesh.client.address import find_api_key, parse_server
@@ -31,7 +33,6 @@ from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, 
 from fnmesh.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fnmesh.trace.v1 import trace_service_pb2
 from fnmesh.trace.v1.trace_service_pb2_grpc import TraceServiceStub
-from google.protobuf.field_mask_pb2 import FieldMask
 
 _UPLOAD_TIMEOUT_S = 300.0
 _CHUNK_BYTES = 512 * 1024
@@ -83,9 +84,7 @@ class AsyncMesh:
 
     # -- deploying ---------------------------------------------------------------------------------------
 
-    async def deploy(
-        self, source: str | Path, settings: FunctionSettings | None = None, /, **more: Any
-    ) -> AsyncDeploy:
+    async def deploy(self, source: str | Path, settings: FunctionSettings | None = None, /, **more: Any) -> AsyncDeploy:
         """Makes or changes the function, uploads the source and starts its build.
 
         Settings come from `more` (see FunctionSettings), else from `settings`, else from the source's
@@ -152,9 +151,7 @@ class AsyncMesh:
 
     async def list(self, *, workspace: str | None = None) -> Sequence[function_pb2.Function]:
         """The functions of a workspace, or of all with `-`."""
-        request = registry_service_pb2.ListFunctionsRequest(
-            parent=workspace_name(workspace or self.workspace)
-        )
+        request = registry_service_pb2.ListFunctionsRequest(parent=workspace_name(workspace or self.workspace))
         return await collect(self._connection, self._registry.ListFunctions, request, "functions")
 
     async def show(self, name: str, *, reveal_env: bool = False) -> function_pb2.Function:
@@ -176,9 +173,7 @@ class AsyncMesh:
 
     async def env_unset(self, name: str, keys: Iterable[str]) -> function_pb2.Function:
         """Removes env values; rolled out like those of `env_set`."""
-        return await self._update(
-            function_pb2.Function(name=self._name(name)), [f"env.{key}" for key in keys]
-        )
+        return await self._update(function_pb2.Function(name=self._name(name)), [f"env.{key}" for key in keys])
 
     async def _update(self, function: function_pb2.Function, mask: Sequence[str]) -> function_pb2.Function:
         return await self._connection.call(
@@ -217,9 +212,7 @@ class AsyncMesh:
 
     async def executions(self, name: str, limit: int = 100) -> Sequence[invoke_pb2.Execution]:
         """The newest runs of a function, newest first."""
-        request = invoke_service_pb2.ListExecutionsRequest(
-            parent=self._name(name), page_size=min(limit, 1000)
-        )
+        request = invoke_service_pb2.ListExecutionsRequest(parent=self._name(name), page_size=min(limit, 1000))
         return await collect(self._connection, self._invokes.ListExecutions, request, "executions", limit)
 
     async def logs(
@@ -246,9 +239,7 @@ class AsyncMesh:
 
     async def cancel_build(self, build: str) -> build_pb2.Build:
         """Stops a build, given by resource name."""
-        return await self._connection.call(
-            self._builds.CancelBuild, build_service_pb2.CancelBuildRequest(name=build)
-        )
+        return await self._connection.call(self._builds.CancelBuild, build_service_pb2.CancelBuildRequest(name=build))
 
     def build_events(self, build: str, after: int = 0) -> AsyncIterator[build_pb2.BuildEvent]:
         """The events of a build, given by resource name, after a number, to the final one."""

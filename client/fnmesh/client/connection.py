@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+
 from fnmesh.client.address import Address
 from fnmesh.client.errors import Unavailable, Unreachable, from_rpc_error
 
@@ -77,9 +78,7 @@ class Connection:
     async def close(self) -> None:
         await self.channel.close()
 
-    async def call(
-        self, method: Callable[..., Awaitable[T]], request: Any, *, timeout_s: float | None = None
-    ) -> T:
+    async def call(self, method: Callable[..., Awaitable[T]], request: Any, *, timeout_s: float | None = None) -> T:
         """One unary or client-streaming RPC, with a deadline."""
         try:
             return await method(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
@@ -99,9 +98,7 @@ class Connection:
         finally:
             call.cancel()
 
-    async def resumed(
-        self, method: UnaryStreamMultiCallable[Q, T], make_request: Callable[[], Q]
-    ) -> AsyncIterator[T]:
+    async def resumed(self, method: UnaryStreamMultiCallable[Q, T], make_request: Callable[[], Q]) -> AsyncIterator[T]:
         """A server-streaming RPC that is called again, with a new request, after every UNAVAILABLE.
 
         Gives up after several calls in a row (15 s in all) that brought nothing.

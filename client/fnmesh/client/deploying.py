@@ -22,9 +22,7 @@ FINAL_STATES = (
 )
 
 
-async def watch_build(
-    connection: Connection, name: str, after: int = 0
-) -> AsyncIterator[build_pb2.BuildEvent]:
+async def watch_build(connection: Connection, name: str, after: int = 0) -> AsyncIterator[build_pb2.BuildEvent]:
     """The events of a build after a number, to the final one; nothing is lost or repeated on the way."""
     builds = BuildServiceStub(connection.channel)
     seen = after

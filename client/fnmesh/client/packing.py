@@ -69,9 +69,7 @@ def _pack_file(file: Path) -> PackedSource:
     elif file.suffix in (".js", ".mjs", ".cjs"):
         entry = f"index{file.suffix}"
     else:
-        raise SourceError(
-            f"'{file}' is no function; give a directory, a .zip, or a .py, .js, .mjs or .cjs file."
-        )
+        raise SourceError(f"'{file}' is no function; give a directory, a .zip, or a .py, .js, .mjs or .cjs file.")
     suggested = file.resolve().parent.name if file.name in ENTRY_FILES else file.stem
     return PackedSource("source.zip", _zip([(entry, file.read_bytes(), False)]), suggested)
 

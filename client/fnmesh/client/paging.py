@@ -7,9 +7,7 @@ from typing import Any
 from fnmesh.client.connection import Connection
 
 
-async def collect(
-    connection: Connection, method: Any, request: Any, field: str, limit: int = 100_000
-) -> list[Any]:
+async def collect(connection: Connection, method: Any, request: Any, field: str, limit: int = 100_000) -> list[Any]:
     """All items in `field` of the pages of a List RPC, at most `limit`."""
     items: list[Any] = []
     while True:

@@ -104,9 +104,7 @@ def parse_settings_toml(text: str, where: str = "fnmesh.toml") -> FunctionSettin
     unknown = sorted(set(table) - known)
     if unknown:
         names = ", ".join(f"'{name}'" for name in unknown)
-        raise SourceError(
-            f"{where} has settings that do not exist: {names}; there are {', '.join(sorted(known))}."
-        )
+        raise SourceError(f"{where} has settings that do not exist: {names}; there are {', '.join(sorted(known))}.")
     for key, value in table.items():
         _check_type(where, key, value)
     for key in ("env", "labels"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import grpc
 import grpc.aio
 import pytest
+
 from fnmesh.build.v1 import build_service_pb2_grpc
 from fnmesh.client.loop_thread import LoopThread
 from fnmesh.deploy.v1 import deploy_service_pb2_grpc

@@ -8,6 +8,9 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
 from fnmesh.build.v1 import build_pb2, build_service_pb2, build_service_pb2_grpc
 from fnmesh.client import (
     AsyncMesh,
@@ -21,8 +24,6 @@ from fnmesh.client import (
 )
 from fnmesh.deploy.v1 import deploy_service_pb2, deploy_service_pb2_grpc, deployment_pb2
 from fnmesh.registry.v1 import function_pb2, registry_service_pb2, registry_service_pb2_grpc
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
 
 NAME = "workspaces/default/functions/hello"
 Context = grpc.aio.ServicerContext

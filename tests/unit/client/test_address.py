@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from fnmesh.client import SourceError
 from fnmesh.client.address import find_api_key, parse_server
 

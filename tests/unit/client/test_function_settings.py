@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+
 from fnmesh.client import FunctionSettings, SourceError
 from fnmesh.client.names import as_function_name, function_name
 from fnmesh.client.settings import parse_settings_toml

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from fnmesh.client import SourceError
 from fnmesh.client.packing import PackedSource, pack
 
