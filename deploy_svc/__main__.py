@@ -1,5 +1,9 @@
 """Runs deploy_svc: `python -m deploy_svc`, and its subcommands `migrate` and `reap`."""
 
+import os
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # workloads are exec'ed at once; gRPC need not follow a fork
+
 from deploy_svc.app import app, migrate
 from deploy_svc.reap import reap
 from deploy_svc.settings import DeploySettings

@@ -79,3 +79,5 @@ async def _stop(driver: Driver, store: Store, collector: LogCollector, uid: str)
         await store.set_cleaned(uid)
     except MeshError as error:
         log.warning("instance_not_reaped", instance=uid, reason=error.reason)
+    except Exception as error:
+        log.exception("instance_not_reaped", error, instance=uid)  # the others are stopped all the same

@@ -79,9 +79,7 @@ def _import(api: docker.APIClient, image: BaseImage, key: str) -> None:
         archive = Path(scratch) / "rootfs.tar"
         _pack(rootfs.path, archive)
         repository, _, tag = image.name.partition(":")
-        answer = api.import_image(
-            src=str(archive), repository=repository, tag=tag, changes=_config(image, key)
-        )
+        answer = api.import_image(src=str(archive), repository=repository, tag=tag, changes=_config(image, key))
     for line in answer.splitlines():
         if "error" in json.loads(line):
             raise RuntimeError(f"docker import of {image.name}: {json.loads(line)['error']}")

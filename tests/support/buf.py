@@ -46,9 +46,7 @@ def breaking() -> int:
         print("buf breaking: no commit holds protos yet, nothing to compare with")
         return 0
     with tempfile.TemporaryDirectory(prefix="fnmesh-buf-") as scratch:
-        archive = subprocess.run(
-            ["git", "archive", base, "protos"], cwd=ROOT, capture_output=True, check=True
-        )
+        archive = subprocess.run(["git", "archive", base, "protos"], cwd=ROOT, capture_output=True, check=True)
         subprocess.run(["tar", "-x", "-C", scratch], input=archive.stdout, check=True)
         shutil.copy2(ROOT / "buf.yaml", scratch)
         supply_googleapis(Path(scratch))

@@ -165,9 +165,7 @@ class DockerDaemon:
         """First the containers' processes, which name no directory of ours, then shims and containerd."""
         inits = [
             pid
-            for pidfile in self._exec_root.glob(
-                "containerd/daemon/io.containerd.runtime.v2.task/moby/*/init.pid"
-            )
+            for pidfile in self._exec_root.glob("containerd/daemon/io.containerd.runtime.v2.task/moby/*/init.pid")
             if (pid := processes.pid_in(pidfile)) is not None and _in_container(pid, pidfile.parent.name)
         ]
         daemons = [pid for pid in _daemon_pids() if _belongs_to(pid, self.root)]
@@ -217,9 +215,7 @@ def _foreign_daemons(root: Path) -> list[int]:
     return [
         pid
         for pid in processes.all_pids()
-        if processes.command_name(pid) == "dockerd"
-        and processes.is_running(pid)
-        and not _belongs_to(pid, root)
+        if processes.command_name(pid) == "dockerd" and processes.is_running(pid) and not _belongs_to(pid, root)
     ]
 
 

@@ -88,8 +88,7 @@ def is_dockers(rule: str) -> bool:
     """Whether a rule as `iptables -S` prints it names a chain, a bridge or a published port of Docker's."""
     words = rule.split()
     return (
-        any(word.startswith("DOCKER") or _BRIDGE.match(word) for word in words)
-        or _PUBLISHED.search(rule) is not None
+        any(word.startswith("DOCKER") or _BRIDGE.match(word) for word in words) or _PUBLISHED.search(rule) is not None
     )
 
 
@@ -98,9 +97,7 @@ def _rules(table: str) -> list[str]:
 
 
 def _iptables(table: str, words: list[str]) -> str:
-    done = subprocess.run(
-        ["iptables", "-w", "5", "-t", table, *words], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["iptables", "-w", "5", "-t", table, *words], capture_output=True, text=True, check=False)
     return done.stdout
 
 

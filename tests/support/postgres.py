@@ -159,9 +159,7 @@ class PostgresServer:
         self._password_file.chmod(0o600)
         for path in (self.root, self._password_file):
             os.chown(path, account.uid, account.gid)
-        cluster = (
-            f"-D {self._data} -U {_SUPERUSER} --pwfile {self._password_file} --auth=scram-sha-256".split()
-        )
+        cluster = f"-D {self._data} -U {_SUPERUSER} --pwfile {self._password_file} --auth=scram-sha-256".split()
         done = _run_as(account, [_program("initdb"), *cluster, "--encoding=UTF8", "--locale=C", "--no-sync"])
         if done.returncode != 0:
             raise PostgresError(f"initdb failed:\n{done.stdout}")

@@ -19,9 +19,7 @@ _REASON = "cannot run here: "
 
 def required() -> frozenset[str]:
     """The names in FNMESH_REQUIRE. Raises pytest.UsageError for one that is no capability."""
-    names = frozenset(
-        name.strip() for name in os.environ.get("FNMESH_REQUIRE", "").split(",") if name.strip()
-    )
+    names = frozenset(name.strip() for name in os.environ.get("FNMESH_REQUIRE", "").split(",") if name.strip())
     unknown = sorted(names - set(CAPABILITIES))
     if unknown:
         raise pytest.UsageError(f"FNMESH_REQUIRE names {unknown}; known are {', '.join(CAPABILITIES)}")

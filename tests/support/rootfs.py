@@ -81,10 +81,8 @@ class Rootfs:
         for library in needed:
             if library.is_relative_to(self.path) or not library.exists():
                 continue
-            if library.name.startswith("ld-linux"):
-                place = self.at(library)
-            else:
-                place = self.at(directory) / library.name
+            loader = library.name.startswith("ld-linux")
+            place = self.at(library) if loader else self.at(directory) / library.name
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.exists():
                 shutil.copy2(library.resolve(), place)

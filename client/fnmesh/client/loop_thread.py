@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -31,13 +31,13 @@ class LoopThread:
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items of an asynchronous iterator, which is closed when this one is."""
         end = object()
+        turn = asyncio.Lock()  # an interrupted step is still ending when the iterator is closed
         try:
-            while (item := self.run(_next(items, end))) is not end:
+            while (item := self.run(_next(items, end, turn))) is not end:
                 yield item  # type: ignore[misc]  # `end` is told apart by identity
         finally:
-            close = getattr(items, "aclose", None)
-            if close is not None and self._loop.is_running():
-                self.run(close())
+            if isinstance(items, AsyncGenerator) and self._loop.is_running():
+                self.run(_close(items, turn))
 
     def close(self) -> None:
         """Ends the loop and its thread; what still runs there is cancelled."""
@@ -49,8 +49,14 @@ class LoopThread:
         self._loop.close()
 
 
-async def _next(items: AsyncIterator[T], end: object) -> T | object:
-    return await anext(items, end)
+async def _next(items: AsyncIterator[T], end: object, turn: asyncio.Lock) -> T | object:
+    async with turn:
+        return await anext(items, end)
+
+
+async def _close(items: AsyncGenerator[Any, Any], turn: asyncio.Lock) -> None:
+    async with turn:
+        await items.aclose()
 
 
 async def _cancel_others() -> None:

@@ -55,9 +55,7 @@ class Registry(registry_service_pb2_grpc.RegistryServiceServicer):
             self.unavailable -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         if request.name not in self.functions:
-            info = error_details_pb2.ErrorInfo(
-                reason="FUNCTION_NOT_FOUND", domain="fnmesh", metadata={"name": "x"}
-            )
+            info = error_details_pb2.ErrorInfo(reason="FUNCTION_NOT_FOUND", domain="fnmesh", metadata={"name": "x"})
             await _abort(context, grpc.StatusCode.NOT_FOUND, "There is no function 'hello'.", info)
         return self.functions[request.name]
 
@@ -71,9 +69,7 @@ class Registry(registry_service_pb2_grpc.RegistryServiceServicer):
                 "The request is wrong.",
                 error_details_pb2.ErrorInfo(reason="PATH_RESERVED", domain="fnmesh"),
                 error_details_pb2.BadRequest(
-                    field_violations=[
-                        error_details_pb2.BadRequest.FieldViolation(field="path", description="reserved")
-                    ]
+                    field_violations=[error_details_pb2.BadRequest.FieldViolation(field="path", description="reserved")]
                 ),
             )
         function = request.function
@@ -136,9 +132,7 @@ class Builds(build_service_pb2_grpc.BuildServiceServicer):
 
     def _build(self, state: build_pb2.BuildState.ValueType) -> build_pb2.Build:
         error = "no such library" if state == build_pb2.BUILD_STATE_FAILED else ""
-        return build_pb2.Build(
-            name=f"{NAME}/builds/b", state=state, revision=f"{NAME}/revisions/2", error=error
-        )
+        return build_pb2.Build(name=f"{NAME}/builds/b", state=state, revision=f"{NAME}/revisions/2", error=error)
 
 
 class Deploys(deploy_service_pb2_grpc.DeployServiceServicer):
@@ -228,9 +222,7 @@ async def test_lists_are_whole(client: AsyncMesh) -> None:
     assert [function.display_name for function in await client.list()] == ["f0", "f1", "f2"]
 
 
-async def test_build_events_survive_broken_streams(
-    client: AsyncMesh, scripted: ScriptedMesh, source: Path
-) -> None:
+async def test_build_events_survive_broken_streams(client: AsyncMesh, scripted: ScriptedMesh, source: Path) -> None:
     deploy = await client.deploy(source)
 
     numbers = [event.sequence async for event in deploy.events()]

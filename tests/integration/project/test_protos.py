@@ -20,9 +20,7 @@ def test_protos_break_nobody(capfd: pytest.CaptureFixture[str]) -> None:
     assert buf.breaking() == 0, capfd.readouterr().out
 
 
-def test_lint_asks_for_comments_and_lets_aip_names_be(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_lint_asks_for_comments_and_lets_aip_names_be(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.copy(buf.ROOT / "buf.yaml", tmp_path)
     buf.supply_googleapis(tmp_path)
     proto = tmp_path / "protos/fnmesh/things/v1/things.proto"

@@ -21,9 +21,7 @@ def api(docker_host: str) -> Iterator[docker.APIClient]:
 def _build(api: docker.APIClient, *lines: str) -> list[str]:
     """The output of a build of these Dockerfile lines; raises AssertionError with it if a step fails."""
     events = list(
-        api.build(
-            fileobj=io.BytesIO("\n".join(lines).encode()), decode=True, rm=True, forcerm=True, nocache=True
-        )
+        api.build(fileobj=io.BytesIO("\n".join(lines).encode()), decode=True, rm=True, forcerm=True, nocache=True)
     )
     output = [event["stream"] for event in events if "stream" in event]
     assert not any("error" in event for event in events), "".join(output)

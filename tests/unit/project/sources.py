@@ -21,9 +21,7 @@ def own_files() -> tuple[Path, ...]:
         text=True,
         check=True,
     )
-    return tuple(
-        sorted(path for name in set(listed.stdout.split("\0")) if name and (path := ROOT / name).is_file())
-    )
+    return tuple(sorted(path for name in set(listed.stdout.split("\0")) if name and (path := ROOT / name).is_file()))
 
 
 def is_stub(path: Path) -> bool:
@@ -32,9 +30,7 @@ def is_stub(path: Path) -> bool:
 
 def modules_in(folder: str) -> list[Path]:
     """The handwritten Python files below `folder`."""
-    return [
-        path for path in own_files() if path.is_relative_to(ROOT / folder) and _is_handwritten_python(path)
-    ]
+    return [path for path in own_files() if path.is_relative_to(ROOT / folder) and _is_handwritten_python(path)]
 
 
 def imported_by(path: Path) -> dict[str, int]:
