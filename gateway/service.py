@@ -13,8 +13,8 @@ from gateway.membership import Roster
 from gateway.reflection import AggregatedHealth
 from gateway.telemetry.store import TraceStore
 from gateway.telemetry.tree import trace_of
-from mesh.auth import Scope, require_scope
-from mesh.errors import InvalidArgument, NotFound
+from mesh.auth import Scope, current_principal, require_scope
+from mesh.errors import InvalidArgument, NotFound, PermissionDenied
 
 
 class MembershipServicer(membership_grpc.MembershipServiceServicer):
@@ -67,6 +67,12 @@ class TraceServicer(trace_grpc.TraceServiceServicer):
                 "NAME_INVALID",
                 "A trace is named traces/{trace_id}, with 32 hex digits.",
                 fields={"name": "traces/{trace_id}"},
+            )
+        if current_principal().workspace:
+            raise PermissionDenied(
+                "WORKSPACE_BOUND",
+                "A key that is bound to a workspace cannot read traces, since they may lead through others; "
+                "use one that is good for all.",
             )
         spans = await self._store.settled(key)
         if not spans and self._collector:

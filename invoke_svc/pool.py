@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from pathlib import Path
 
 from invoke_svc.connection import Connection, NotSent
 
 IDLE_LIMIT_S = 4.0
 """Shorter than the idle time after which any usual server closes (Node.js and uvicorn: 5 s)."""
 CONNECT_TIMEOUT_S = 2.0
+_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
 class ConnectionPool:
@@ -44,7 +48,10 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 if address.startswith("unix:"):
-                    _, connection = await loop.create_unix_connection(make, address[5:])
+                    transport, connection = await loop.create_unix_connection(make, address[5:])
+                    if not _is_the_owners(transport, address[5:]):
+                        connection.close()
+                        raise NotSent("somebody else answers at the instance's socket")
                 else:
                     host, _, port = address.rpartition(":")
                     _, connection = await loop.create_connection(make, host.strip("[]"), int(port))
@@ -77,6 +84,17 @@ class ConnectionPool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+
+
+def _is_the_owners(transport: asyncio.BaseTransport, path: str) -> bool:
+    """Whether the user who listens is the one whom the socket's directory belongs to.
+
+    A workload may do in its directory what it likes, so its socket may be a link to somebody else's. The directory
+    itself is made by deploy_svc, in one that no workload can write.
+    """
+    credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(credentials)
+    return bool(uid == Path(path).parent.stat().st_uid)
 
 
 def _idle_limit_s(headers: list[tuple[bytes, bytes]]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -293,6 +294,21 @@ async def test_a_connection_closed_by_the_workload_is_not_taken(tmp_run_dir: Pat
         writers[0].close()
         await eventually(lambda: len(pool) == 0)
         assert pool.take() is None
+        await exchange(pool)
+        pool.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+async def test_a_socket_that_leads_to_another_user_is_not_spoken_to(tmp_run_dir: Path) -> None:
+    mine, others = tmp_run_dir / "mine", tmp_run_dir / "others"
+    mine.mkdir()
+    others.mkdir()
+    async with listening(others / "s"):
+        (mine / "s").symlink_to(others / "s")
+        os.chown(mine, 12345, 12345)
+        with pytest.raises(NotSent, match="somebody else"):
+            await ConnectionPool(f"unix:{mine}/s").connect()
+        pool = ConnectionPool(f"unix:{others}/s")
         await exchange(pool)
         pool.close()
 
