@@ -88,10 +88,19 @@ def build_uid(base: int, build_uid_text: str) -> int | None:
 
 
 def reachable(path: Path) -> bool:
-    """Whether any user can read `path`: every directory above it may be passed, and it may be read."""
-    path = path.resolve()
-    wanted = 0o005 if path.is_dir() else 0o004
-    return bool(path.stat().st_mode & wanted == wanted) and all(one.stat().st_mode & 0o001 for one in path.parents)
+    """Whether the user of builds can read `path`.
+
+    As root that may be any user: every directory above it may be passed by all, and it may be read by all. Otherwise
+    it is the mesh's own user. What cannot even be looked at is out of reach.
+    """
+    try:
+        path = path.resolve()
+        wanted = 0o005 if path.is_dir() else 0o004
+        if os.geteuid() != 0:
+            return os.access(path, wanted)
+        return path.stat().st_mode & wanted == wanted and all(one.stat().st_mode & 0o001 for one in path.parents)
+    except OSError:
+        return False
 
 
 async def run(argv: Sequence[str], *, uid: int | None, cwd: Path, env: Mapping[str, str], on_line: LineSink) -> int:

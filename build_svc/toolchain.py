@@ -120,7 +120,7 @@ class Toolchain:
     def search_path(self) -> str:
         """PATH of builds: the directories of this process's that any user can read, and the usual ones."""
         given = [one for one in self._environ.get("PATH", "").split(os.pathsep) if one]
-        good = [one for one in given if Path(one).is_dir() and sandbox.reachable(Path(one))]
+        good = [one for one in given if sandbox.reachable(Path(one))]
         return os.pathsep.join(dict.fromkeys([*good, *_DEFAULT_PATH]))
 
     async def _find_python(self) -> Python:
