@@ -51,7 +51,10 @@ def test_logs_can_be_followed(mesh: RunningMesh, http: httpx.Client, make_source
         http.get("/api/followed")
         lines = {following.stdout.readline().split()[-1] for _ in range(2)}
         following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 130
+        try:
+            assert following.wait(30) == 130
+        finally:
+            following.kill()
     assert lines == {"loud", "aside"}
 
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -31,13 +31,13 @@ class LoopThread:
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items of an asynchronous iterator, which is closed when this one is."""
         end = object()
-        turn = asyncio.Lock()  # an interrupted step is still ending when the iterator is closed
+        steps = _Steps(items, end)
         try:
-            while (item := self.run(_next(items, end, turn))) is not end:
+            while (item := self.run(steps.next())) is not end:
                 yield item  # type: ignore[misc]  # `end` is told apart by identity
         finally:
-            if isinstance(items, AsyncGenerator) and self._loop.is_running():
-                self.run(_close(items, turn))
+            if self._loop.is_running():
+                self.run(steps.close())
 
     def close(self) -> None:
         """Ends the loop and its thread; what still runs there is cancelled."""
@@ -49,14 +49,24 @@ class LoopThread:
         self._loop.close()
 
 
-async def _next(items: AsyncIterator[T], end: object, turn: asyncio.Lock) -> T | object:
-    async with turn:
-        return await anext(items, end)
+class _Steps(Generic[T]):
+    """The steps of an asynchronous iterator. An interrupted step may go on when the iterator is to be closed."""
 
+    def __init__(self, items: AsyncIterator[T], end: object) -> None:
+        self._items = items
+        self._end = end
+        self._step: asyncio.Task[Any] | None = None
 
-async def _close(items: AsyncGenerator[Any, Any], turn: asyncio.Lock) -> None:
-    async with turn:
-        await items.aclose()
+    async def next(self) -> T | object:
+        self._step = asyncio.current_task()
+        return await anext(self._items, self._end)
+
+    async def close(self) -> None:
+        if self._step is not None and not self._step.done():
+            self._step.cancel()
+            await asyncio.wait([self._step])
+        if isinstance(self._items, AsyncGenerator):
+            await self._items.aclose()
 
 
 async def _cancel_others() -> None:
