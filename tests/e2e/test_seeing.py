@@ -45,6 +45,8 @@ def test_logs_can_be_followed(mesh: RunningMesh, http: httpx.Client, make_source
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "logs", "followed", "-f"], stdout=subprocess.PIPE, text=True,
         cwd=ROOT, env={**os.environ, **mesh.environ, "FNMESH_SERVER": mesh.server, "PYTHONUNBUFFERED": "1"},
+            # A runner in the background of a shell has SIGINT ignored, and its children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as following:  # fmt: skip
         assert following.stdout is not None
         assert "Started revision 1" in following.stdout.readline()
