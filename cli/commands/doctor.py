@@ -59,7 +59,7 @@ def _look_at_mesh(server: str | None) -> Iterator[Finding]:
             targets = mesh.targets()
             for one in targets.targets:
                 word = function_pb2.Target.Name(one.target).removeprefix("TARGET_").lower()
-                default = " The default." if one.target == targets.default_target else ""
+                default = "; the default" if one.target == targets.default_target else ""
                 yield Finding(f"target: {word}", "ok" if one.available else "no", one.message.rstrip(".") + default)
     except Unreachable as error:
         yield Finding("mesh", "failed", explain(error))
