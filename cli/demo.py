@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from cli.errors import CommandError
+from cli.up.child import send_signal
 from cli.up.listen import Listen, claim, parse_listen
 from cli.up.places import default_data_dir
 
@@ -32,7 +33,7 @@ async def demo() -> int:
     )  # fmt: skip
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, _pass_on, process, number)
+        loop.add_signal_handler(number, send_signal, process, number)
     print("Starting the mesh ...", flush=True)
     try:
         assert process.stdout is not None
@@ -43,9 +44,8 @@ async def demo() -> int:
             print(_what_to_try(listen, deployed), flush=True)
         return await process.wait()
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+        send_signal(process, signal.SIGTERM)
+        await process.wait()
 
 
 def _listen() -> Listen:
@@ -96,11 +96,6 @@ def _what_to_try(listen: Listen, deployed: list[str]) -> str:
         ]
     lines += ["  fnmesh new mine && fnmesh deploy mine", "", "Ctrl-C drains and stops it."]
     return "\n".join(lines)
-
-
-def _pass_on(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    if process.returncode is None:
-        process.send_signal(number)
 
 
 def main() -> None:

@@ -84,6 +84,7 @@ def to_desired(snapshot: internal_pb.FunctionSnapshot) -> Desired:
         min_instances=scaling.min_instances if scaling.HasField("min_instances") else 1,
         target=_TARGETS.get(function.target, Target.PROCESS),
         deleted=snapshot.deleted,
+        traceparent=snapshot.traceparent,
     )
 
 

@@ -90,7 +90,8 @@ class Function:
     """A function as the registry wants it, and its deployment as last decided.
 
     `name` is the resource name by identifiers; `version` the registry's; `revision` 0 where none should serve;
-    `last_ready_revision` the one that last had all its instances ready, 0 where none ever had.
+    `last_ready_revision` the one that last had all its instances ready, 0 where none ever had; `traceparent` the
+    call that decided what should run.
     """
 
     uid: str
@@ -107,6 +108,12 @@ class Function:
     last_ready_revision: int = 0
     deployment_version: int = 0
     changed_at: datetime | None = None
+    traceparent: str = ""
+
+    @property
+    def rolling_out(self) -> bool:
+        """Whether what starts now is what somebody asked for, and not the replacement of what has ended."""
+        return self.state in (DeploymentState.NONE, DeploymentState.PENDING, DeploymentState.STARTING)
 
     @property
     def wanted_instances(self) -> int:

@@ -13,6 +13,7 @@ from deploy_svc.starting import Starting
 from deploy_svc.store import Store
 from deploy_svc.wakes import Wakes, WorkQueue
 from deploy_svc.watchers import Watchers
+from mesh import telemetry
 from mesh.clock import Clock
 from mesh.ids import new_id
 from mesh.logs import get_logger
@@ -83,14 +84,15 @@ class Reconciler:
         function, slot, instances, failures = found
         now = self._clock.now()
         decision = self._decide(function, instances, failures, now)
-        await self._end(instances, decision)
+        await self._end(function, instances, decision)
         await self._drain(instances, decision, now)
-        for revision in decision.start:
-            instance = await self._store.add_instance(_new_instance(function, revision, now))
-            self._starting.begin(instance, slot, function.wanted_instances)
-        for instance in instances:
-            if instance.state is InstanceState.STARTING and instance.uid not in decision.kill:
+        with telemetry.within(function.traceparent if function.rolling_out else ""):
+            for revision in decision.start:
+                instance = await self._store.add_instance(_new_instance(function, revision, now))
                 self._starting.begin(instance, slot, function.wanted_instances)
+            for instance in instances:
+                if instance.state is InstanceState.STARTING and instance.uid not in decision.kill:
+                    self._starting.begin(instance, slot, function.wanted_instances)
         await self._settle(function, decision, now)
         self._look_again(function, instances, decision, now)
 
@@ -101,11 +103,13 @@ class Reconciler:
         released = frozenset(uid for uid in draining if self._watchers.have_released(uid))
         return decide(Situation(function, instances, released, failures), now, self._policy)
 
-    async def _end(self, instances: Sequence[Instance], decision: Decision) -> None:
+    async def _end(self, function: Function, instances: Sequence[Instance], decision: Decision) -> None:
         for instance in instances:
             if instance.uid in decision.kill:
                 await self._starting.cancel(instance.uid)
-                self._ending.begin(instance, InstanceState.STOPPED, instance.retired)
+                replaced = instance.revision != function.revision or not function.wanted_instances
+                with telemetry.within(function.traceparent if replaced else ""):
+                    self._ending.begin(instance, InstanceState.STOPPED, instance.retired)
 
     async def _drain(self, instances: Sequence[Instance], decision: Decision, now: datetime) -> None:
         for instance in instances:

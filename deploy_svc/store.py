@@ -39,6 +39,7 @@ class Desired:
     min_instances: int
     target: Target
     deleted: bool
+    traceparent: str = ""
 
 
 class Store:

@@ -29,6 +29,7 @@ functions = sa.Table(
     sa.Column("log_sequence", sa.BigInteger, nullable=False),
     sa.Column("report_number", sa.BigInteger, nullable=False),
     sa.Column("reported_number", sa.BigInteger, nullable=False),
+    sa.Column("traceparent", sa.String(64), nullable=False),
 )
 """Desired state as last told by the registry, the deployment as last decided, and what of it was reported.
 

@@ -13,8 +13,9 @@ from mesh.clock import Clock
 from mesh.db import Database
 from mesh.errors import Aborted, InvalidArgument, NotFound
 from mesh.names import FUNCTION, WORKSPACE, parse
+from mesh.telemetry import current_context, format_traceparent
 from registry_svc.changes import Changes
-from registry_svc.domain import Function, Revision, Workspace
+from registry_svc.domain import Function, Revision, Workspace, decided
 from registry_svc.secrets_key import EnvCipher
 from registry_svc.store import FunctionStore, WorkspaceStore
 
@@ -31,6 +32,11 @@ class Context:
     changes: Changes
     workspaces: WorkspaceStore
     functions: FunctionStore = field(repr=False)
+
+    async def save(self, conn: AsyncConnection, before: Function, after: Function, *, edited: bool = True) -> Function:
+        """Writes what has become of a function; returns it as it is now. `edited` by a person: it gets a new etag."""
+        after = decided(before, after, format_traceparent(current_context()))
+        return await self.functions.save(conn, after, now=self.clock.now(), edited=edited)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:

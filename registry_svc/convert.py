@@ -132,6 +132,7 @@ def snapshot_to_proto(
         serving_limits=limits_to_proto(serving_limits) if serving_limits and wanted else None,
         deleted=function.delete_time is not None,
         workspace_display_name=workspace_display_name,
+        traceparent=function.traceparent,
     )
 
 

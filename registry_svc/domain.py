@@ -136,6 +136,8 @@ class Function:
     deployment_message: str = ""
     report_version: int = 0
     delete_time: datetime | None = None
+    traceparent: str = ""
+    """The call that last decided what should run, so that what follows from it is in its trace; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,14 @@ def _wanting(function: Function, number: int) -> Function:
     if function.deployment_state in (DeploymentState.UNSPECIFIED, DeploymentState.STOPPED):
         function = replace(function, deployment_state=DeploymentState.PENDING, deployment_message="")
     return function
+
+
+def decided(before: Function, after: Function, traceparent: str) -> Function:
+    """`after`, decided by that call where it changed what should run."""
+    same = ("serving", "running", "delete_time")
+    if all(getattr(before, name) == getattr(after, name) for name in same):
+        return after
+    return replace(after, traceparent=traceparent)
 
 
 def with_spec(function: Function, spec: Spec, *, defer: bool) -> Function:

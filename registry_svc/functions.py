@@ -58,13 +58,12 @@ async def update_function(
         await _check_path(context, conn, function)
     if spec.run != before.spec.run and before.serving and not defer_rollout:
         function = await _roll_out(context, conn, function)
-    return await context.functions.save(conn, function, now=context.clock.now())
+    return await context.save(conn, before, function)
 
 
 async def delete_function(context: Context, conn: AsyncConnection, function: Function) -> None:
     """Deletes a function: its name and path are free at once; a tombstone stays for the watchers."""
-    now = context.clock.now()
-    await context.functions.save(conn, domain.delete(function, now), now=now)
+    await context.save(conn, function, domain.delete(function, context.clock.now()))
     await context.functions.drop_revisions(conn, function.uid)
 
 

@@ -103,8 +103,7 @@ async def report_build(
     if artifact is not None:
         after = await _after_build(context, conn, function, revision)
         if after != function:
-            now = context.clock.now()
-            function = await context.functions.save(conn, after, now=now, edited=False)
+            function = await context.save(conn, function, after, edited=False)
     return function, revision
 
 
@@ -128,7 +127,7 @@ async def _decide(context: Context, conn: AsyncConnection, before: Function, aft
     after = domain.settle(after)
     if after == before:
         return before
-    return await context.functions.save(conn, after, now=context.clock.now())
+    return await context.save(conn, before, after)
 
 
 async def _named_revision(context: Context, conn: AsyncConnection, function: Function, revision_name: str) -> Revision:

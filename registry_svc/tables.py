@@ -49,6 +49,7 @@ functions = sa.Table(
     sa.Column("report_version", sa.BigInteger, nullable=False),
     sa.Column("delete_time", UtcTime),
     sa.Column("gone_time", UtcTime),
+    sa.Column("traceparent", sa.String(64), nullable=False),
 )
 """A deleted function stays as a tombstone: `delete_time`, then `gone_time` once deploy_svc has cleaned up."""
 

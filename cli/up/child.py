@@ -103,9 +103,18 @@ class Child:
                 self._log_start = 0
 
     def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            send_signal(self._process, number)
+
+
+def send_signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Signals a process unless it has ended.
+
+    Not by `process.send_signal`: that one polls first, and so takes the exit status away from the event loop.
+    """
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            if self._process is not None:
-                self._process.send_signal(number)
+            os.kill(process.pid, number)
 
 
 async def _a_second_after(event: asyncio.Event) -> None:

@@ -25,6 +25,14 @@ TALKING = """
             raise ValueError("as asked")
         return {"traceparent": (event.get("headers") or {}).get("traceparent", "")}
 """
+CRASHING = """
+    import os
+
+    def handler(event, context):
+        if "end" in (event.get("queryStringParameters") or {}):
+            os._exit(3)
+        return "alive"
+"""
 
 
 def test_printed_lines_reach_the_log_with_their_trace(
@@ -113,18 +121,45 @@ def test_trace_is_one_tree_from_envoy_to_the_workload(
     assert "└── " in tree
 
 
-def test_build_has_a_trace_of_its_own(mesh: RunningMesh, client: Mesh, make_source: MakeSource) -> None:
+def _names_in_one_tree(client: Mesh, trace_id: str, wanted: set[str]) -> set[str]:
+    """Names of the spans of a trace, once those wanted are there and all hang together."""
+
+    def complete() -> set[str]:
+        spans = _spans(client, trace_id, 1)
+        names, known = {span.display_name for span in spans}, {span.span_id for span in spans}
+        roots = [span for span in spans if span.parent_span_id not in known]
+        return names if wanted <= names and len(roots) == 1 else set()
+
+    return eventually_sync(complete, 20)
+
+
+def test_build_and_deploy_are_one_trace(mesh: RunningMesh, client: Mesh, make_source: MakeSource) -> None:
     source = make_source("traced-build", **{"handler.py": TALKING + "    # built by no other test\n"})
     mesh.cli("deploy", str(source), "--target", "process")
-    (build,) = client.builds("traced-build")
+    with (source / "handler.py").open("a") as file:
+        file.write("# nor is this\n")
+    mesh.cli("deploy", str(source), "--target", "process")
 
-    def complete() -> bool:
-        spans = _spans(client, build.trace_id, 1)
-        return {"build", "registry"} <= {span.service for span in spans} and any(
-            span.display_name == "build install" for span in spans
-        )
+    second, first = client.builds("traced-build")
 
-    eventually_sync(complete, 15)
+    names = _names_in_one_tree(client, first.trace_id, {"build install", "deploy.start_instance"})
+    assert "deploy.stop_instance" not in names
+    _names_in_one_tree(client, second.trace_id, {"build install", "deploy.start_instance", "deploy.stop_instance"})
+
+
+def test_restart_of_a_crashed_instance_is_not_in_the_trace_of_its_deploy(
+    mesh: RunningMesh, client: Mesh, http: httpx.Client, make_source: MakeSource
+) -> None:
+    source = make_source("traced-crash", **{"handler.py": CRASHING})
+    mesh.cli("deploy", str(source), "--target", "process")
+    (build,) = client.builds("traced-crash")
+    _names_in_one_tree(client, build.trace_id, {"deploy.start_instance"})
+
+    assert http.get("/api/traced-crash?end").status_code == 502
+    eventually_sync(lambda: http.get("/api/traced-crash").status_code == 200, 20)
+
+    spans = _spans(client, build.trace_id, 1)
+    assert [span.display_name for span in spans].count("deploy.start_instance") == 1
 
 
 def test_trace_that_is_not_there(mesh: RunningMesh) -> None:

@@ -119,3 +119,12 @@ def test_a_tombstone_has_no_secrets() -> None:
     gone = domain.delete(replace(function(running=True), spec=Spec("a", "a", run=run)), NOW)
     assert not gone.spec.run.env and not gone.running and gone.delete_time == NOW
     assert "'1'" not in repr(run)
+
+
+def test_only_a_call_that_changes_what_should_run_is_remembered() -> None:
+    before = function(serving=1, running=True, served=(1,), traceparent="first")
+
+    assert domain.decided(before, domain.serve(before, 2), "second").traceparent == "second"
+    assert domain.decided(before, domain.stop(before), "second").traceparent == "second"
+    assert domain.decided(before, domain.delete(before, NOW), "second").traceparent == "second"
+    assert domain.decided(before, replace(before, deployment_message="starting"), "second").traceparent == "first"

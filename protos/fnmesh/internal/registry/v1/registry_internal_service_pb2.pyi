@@ -35,6 +35,7 @@ class FunctionSnapshot(_message.Message):
     SERVING_LIMITS_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
     WORKSPACE_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Version of this state of it, from the registry's counter."""
     serving_revision_number: _builtins.int
@@ -43,6 +44,8 @@ class FunctionSnapshot(_message.Message):
     """The function is being deleted, or is gone: stop and forget it."""
     workspace_display_name: _builtins.str
     """Display name of its workspace."""
+    traceparent: _builtins.str
+    """W3C traceparent of the call that last decided what should run; empty where it was not traced."""
     @_builtins.property
     def function(self) -> _function_pb2.Function:
         """The function, env keys with empty values."""
@@ -60,10 +63,11 @@ class FunctionSnapshot(_message.Message):
         serving_limits: _function_pb2.Limits | None = ...,
         deleted: _builtins.bool = ...,
         workspace_display_name: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "serving_limits", b"serving_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "function", b"function", "serving_limits", b"serving_limits", "serving_revision_number", b"serving_revision_number", "version", b"version", "workspace_display_name", b"workspace_display_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "function", b"function", "serving_limits", b"serving_limits", "serving_revision_number", b"serving_revision_number", "traceparent", b"traceparent", "version", b"version", "workspace_display_name", b"workspace_display_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
