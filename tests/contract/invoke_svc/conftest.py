@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,242 +14,25 @@ import grpc.aio
 import pytest
 from google.api import httpbody_pb2
 
-from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as deploy_pb
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as deploy_grpc
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
 from fnmesh.invoke.v1 import invoke_service_pb2_grpc
-from fnmesh.registry.v1 import api_key_pb2, function_pb2
+from fnmesh.registry.v1 import api_key_pb2
 from invoke_svc.app import Running, app
 from invoke_svc.settings import InvokeSettings
 from mesh.auth import Authenticator, ServiceToken
-from mesh.errors import NotFound, Unauthenticated
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import serve
 from tests.support.eventually import eventually
+from tests.support.invoke_surroundings import FakeDeploy, FakeRegistry
+from tests.support.scripted_workload import Script, Workload, always, says
+
+__all__ = ["always", "says"]  # for the tests, by way of `kit`
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 HTTP_SERVICE = "/fnmesh.internal.invoke.v1.HttpService/"
 RESET = b"\xff" * 6
-
-
-class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
-    """Functions by uid, told to every watcher."""
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.snapshots: dict[str, registry_pb.FunctionSnapshot] = {}
-        self.keys: dict[str, registry_pb.VerifyApiKeyResponse] = {}
-        self.watchers: list[asyncio.Queue[registry_pb.WatchFunctionsResponse | None]] = []
-        self.reset_next = False
-        self.silent = False
-
-    def put(self, uid: str, **fields: Any) -> None:
-        """Adds or changes a function: `revision`, `timeout_s`, and any field of Function."""
-        self.version += 1
-        revision = fields.pop("revision", 1)
-        timeout_s = fields.pop("timeout_s", 5.0)
-        deleted = fields.pop("deleted", False)
-        fields.setdefault("path", uid.removeprefix("fn-"))
-        fields.setdefault("display_name", uid.removeprefix("fn-"))
-        fields.setdefault("running", revision > 0)
-        function = function_pb2.Function(name=f"workspaces/ws-1/functions/{uid}", uid=uid, **fields)
-        snapshot = registry_pb.FunctionSnapshot(
-            function=function,
-            version=self.version,
-            serving_revision_number=revision,
-            deleted=deleted,
-            workspace_display_name="default",
-        )
-        snapshot.serving_limits.timeout.FromMilliseconds(int(timeout_s * 1000))
-        self.snapshots[uid] = snapshot
-        if not self.silent:
-            self.tell(registry_pb.WatchFunctionsResponse(function=snapshot))
-
-    def tell(self, message: registry_pb.WatchFunctionsResponse | None) -> None:
-        for queue in self.watchers:
-            queue.put_nowait(message)
-
-    def break_streams(self) -> None:
-        self.tell(None)
-
-    async def WatchFunctions(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        queue: asyncio.Queue[registry_pb.WatchFunctionsResponse | None] = asyncio.Queue()
-        after = request.after_version
-        self.watchers.append(queue)  # before the state is read: a change in between must not be lost
-        if self.reset_next:
-            self.reset_next, after = False, 0
-            yield registry_pb.WatchFunctionsResponse(reset=registry_pb.Reset())
-        for snapshot in sorted(self.snapshots.values(), key=lambda one: one.version):
-            if snapshot.version > after:
-                yield registry_pb.WatchFunctionsResponse(function=snapshot)
-        try:
-            yield registry_pb.WatchFunctionsResponse(bookmark=registry_pb.Bookmark(version=self.version))
-            while (message := await queue.get()) is not None:
-                yield message
-        finally:
-            self.watchers.remove(queue)
-
-    async def ResolveFunction(self, request: Any, context: Any) -> registry_pb.FunctionSnapshot:
-        workspace, name = request.name.split("/")[1], request.name.split("/")[3]
-        for snapshot in self.snapshots.values():
-            names = (snapshot.function.uid, snapshot.function.display_name)
-            if name in names and workspace in ("ws-1", "default") and not snapshot.deleted:
-                return snapshot
-        raise NotFound("FUNCTION_NOT_FOUND", f"There is no function '{name}'.")
-
-    async def VerifyApiKey(self, request: Any, context: Any) -> registry_pb.VerifyApiKeyResponse:
-        if request.secret not in self.keys:
-            raise Unauthenticated("KEY_INVALID", "The API key is unknown, revoked or expired.")
-        return self.keys[request.secret]
-
-
-class FakeDeploy(deploy_grpc.EndpointServiceServicer):
-    """Endpoints by instance, told to every watcher; remembers what watchers say."""
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.endpoints: dict[str, deploy_pb.Endpoint] = {}
-        self.watchers: list[asyncio.Queue[deploy_pb.WatchEndpointsResponse | None]] = []
-        self.hellos: list[str] = []
-        self.applied = 0
-        self.released: list[str] = []
-        self.retired: list[tuple[str, str]] = []
-
-    def put(self, instance: str, function_uid: str, address: str, **fields: Any) -> None:
-        self.version += 1
-        fields = {"concurrency": 10, "accepting": True, "revision_number": 1, **fields}
-        endpoint = deploy_pb.Endpoint(
-            instance=instance, function_uid=function_uid, address=address, version=self.version, **fields
-        )
-        self.endpoints[instance] = endpoint
-        self.tell(deploy_pb.WatchEndpointsResponse(endpoint=endpoint))
-
-    def remove(self, instance: str) -> None:
-        self.version += 1
-        self.endpoints.pop(instance)
-        removed = deploy_pb.Removed(instance=instance, version=self.version)
-        self.tell(deploy_pb.WatchEndpointsResponse(removed=removed))
-
-    def tell(self, message: deploy_pb.WatchEndpointsResponse | None) -> None:
-        for queue in self.watchers:
-            queue.put_nowait(message)
-
-    async def WatchEndpoints(self, request_iterator: AsyncIterator[Any], context: Any) -> None:
-        queue: asyncio.Queue[deploy_pb.WatchEndpointsResponse | None] = asyncio.Queue()
-        hello = await anext(aiter(request_iterator))
-        self.hellos.append(hello.hello.watcher)
-        self.watchers.append(queue)  # before the state is read: a change in between must not be lost
-        for endpoint in list(self.endpoints.values()):
-            await context.write(deploy_pb.WatchEndpointsResponse(endpoint=endpoint))
-        synced = deploy_pb.EndpointsSynced(version=self.version)
-        await context.write(deploy_pb.WatchEndpointsResponse(synced=synced))
-
-        async def listen() -> None:
-            async for message in request_iterator:
-                self.applied = message.ack.applied_version
-                self.released.extend(message.ack.released_instances)
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                listening = tasks.create_task(listen())
-                while (message := await queue.get()) is not None:
-                    await context.write(message)
-                listening.cancel()
-        finally:
-            self.watchers.remove(queue)
-
-    async def RetireInstance(self, request: Any, context: Any) -> deploy_pb.RetireInstanceResponse:
-        self.retired.append((request.instance, request.reason))
-        return deploy_pb.RetireInstanceResponse()
-
-
-@dataclass
-class Heard:
-    """A request as a workload heard it."""
-
-    method: str
-    target: str
-    headers: list[tuple[str, str]]
-    body: bytes
-    connection: int
-    reader: asyncio.StreamReader
-
-    def header(self, name: str) -> str | None:
-        values = [value for key, value in self.headers if key == name]
-        return "|".join(values) if values else None
-
-
-Script = Callable[[Heard, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Workload:
-    """A workload that does to the byte what a test says."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.heard: list[Heard] = []
-        self.connections = 0
-        self.open = 0
-        self.gone = 0
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.early = False
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.open += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        number = self.connections
-        try:
-            while True:
-                heard = await self._read(reader, number)
-                self.heard.append(heard)
-                await self.script(heard, writer)
-                await writer.drain()
-                if writer.is_closing():
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.gone += 1
-        except asyncio.CancelledError:
-            pass
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-            self.tasks.discard(task)
-            self.open -= 1
-
-    async def _read(self, reader: asyncio.StreamReader, number: int) -> Heard:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        line, *lines = head[:-4].split("\r\n")
-        method, target, version = line.split(" ")
-        assert version == "HTTP/1.1"
-        headers = [(name.lower(), value) for name, _, value in (one.partition(": ") for one in lines)]
-        heard = Heard(method, target, headers, b"", number, reader)
-        if self.early:
-            return heard
-        if heard.header("transfer-encoding") == "chunked":
-            while size := int((await reader.readline()).strip(), 16):
-                heard.body += await reader.readexactly(size)
-                await reader.readexactly(2)
-            await reader.readexactly(2)
-        else:
-            heard.body = await reader.readexactly(int(heard.header("content-length") or 0))
-        return heard
-
-
-def says(*lines: str, body: bytes = b"") -> bytes:
-    """An answer of a workload with a content-length."""
-    return "\r\n".join((*lines, f"content-length: {len(body)}", "", "")).encode() + body
-
-
-def always(answer: bytes) -> Script:
-    async def script(heard: Heard, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-
-    return script
 
 
 @dataclass
@@ -459,9 +241,6 @@ async def mesh_running(run_dir: Path, **settings: Any) -> AsyncIterator[Mesh]:
         async with AsyncExitStack() as inner:
             mesh.stack = inner
             yield mesh
-
-
-Launcher = Callable[..., Any]
 
 
 @pytest.fixture
