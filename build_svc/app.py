@@ -174,7 +174,7 @@ async def _wire(
         clock,
         Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s)),
     )
-    acceptance = Acceptance(store, shelf, registry, default_target, hints, clock)
+    acceptance = Acceptance(store, sources, registry, default_target, hints, clock)
     parts = Parts(store, sources, acceptance, registry, hints, clock)
     loops = [
         claim_loop(

@@ -162,8 +162,9 @@ def _path(info: zipfile.ZipInfo) -> PurePosixPath:
         try:  # many tools write UTF-8 without saying so; `zipfile` then reads it as cp437
             raw = raw.encode("cp437").decode("utf-8")
         except UnicodeError as error:
+            shown = raw.encode("cp437", "replace").decode("utf-8", "backslashreplace")
             raise SourceInvalid(
-                f"The name {_shown(raw)} in the archive is not UTF-8; rename the file and pack it again."
+                f"The name '{shown[:120]}' in the archive is not UTF-8; rename the file and pack it again."
             ) from error
     if _CONTROL.search(raw):
         raise SourceInvalid(f"The name {_shown(raw)} in the archive has control characters; rename the file.")
@@ -202,7 +203,7 @@ def _without_single_directory(entries: list[_Entry]) -> list[_Entry]:
 
 
 def _too_many(limits: ArchiveLimits) -> str:
-    return f"The archive has more than {limits.entries} entries; leave out what the code does not need."
+    return f"The archive has more than {limits.entries:,} entries; leave out what the code does not need."
 
 
 def _shown(name: object) -> str:

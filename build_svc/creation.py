@@ -5,12 +5,12 @@ from __future__ import annotations
 from build_svc.domain import Build, BuildState, FunctionFacts, Runtime
 from build_svc.hints import Hints
 from build_svc.ports import Registry
-from build_svc.shelf import Shelf
+from build_svc.sources import Sources
 from build_svc.store import BuildStore
 from build_svc.targets import DefaultTarget
 from mesh import ids, telemetry
 from mesh.clock import Clock
-from mesh.errors import DeadlineExceeded, InvalidArgument, MeshError, NotFound, Unavailable
+from mesh.errors import DeadlineExceeded, InvalidArgument, MeshError, Unavailable
 
 _REQUEST_ID_MAX = 64
 
@@ -25,14 +25,14 @@ class Acceptance:
     def __init__(
         self,
         store: BuildStore,
-        shelf: Shelf,
+        sources: Sources,
         registry: Registry,
         default_target: DefaultTarget,
         hints: Hints,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._shelf = shelf
+        self._sources = sources
         self._registry = registry
         self._default_target = default_target
         self._hints = hints
@@ -40,12 +40,10 @@ class Acceptance:
 
     async def create(self, function: FunctionFacts, source_digest: str, *, deploy: bool, request_id: str) -> Build:
         """The build, accepted. Raises NotFound (SOURCE_NOT_FOUND), InvalidArgument, and what the registry raises."""
-        if len(request_id) > _REQUEST_ID_MAX:
-            message = f"request_id is longer than {_REQUEST_ID_MAX} characters."
+        if len(request_id) > _REQUEST_ID_MAX or not (request_id.isascii() and request_id.isprintable()):
+            message = f"request_id has at most {_REQUEST_ID_MAX} printable ASCII characters."
             raise InvalidArgument("REQUEST_ID_INVALID", message, fields={"request_id": message})
-        source = await self._shelf.use_source(source_digest)
-        if source is None:
-            raise NotFound("SOURCE_NOT_FOUND", f"There is no source '{source_digest[:80]}'; upload it first.")
+        source = await self._sources.find(source_digest)
         draft = Build(
             uid=ids.new_sortable_id(),
             function=function.name,

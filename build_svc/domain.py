@@ -119,6 +119,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Live:
+    """Digests of what functions and their revisions refer to."""
+
+    artifacts: frozenset[str]
+    sources: frozenset[str]
+
+
+@dataclass(frozen=True)
 class FunctionFacts:
     """What of a function matters to a build. `runtime` and `target` are empty where the function names none, and
     the API's own names where this service does not build for them."""
@@ -128,6 +136,8 @@ class FunctionFacts:
     runtime: str
     target: str
     handler: str
+    source_digest: str = ""
+    """What it is built from where a build names nothing; empty for none."""
 
     @property
     def workspace(self) -> str:
@@ -167,6 +177,11 @@ class Build:
     @property
     def name(self) -> str:
         return f"{self.function}/builds/{self.uid}"
+
+    @property
+    def workspace(self) -> str:
+        """Identifier of its workspace, `ws-...`."""
+        return self.function.split("/")[1]
 
 
 @dataclass(frozen=True)

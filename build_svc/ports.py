@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from build_svc.domain import Artifact, Build, FunctionFacts, Runtime, Stage, Target
+from build_svc.domain import Artifact, Build, FunctionFacts, Live, Runtime, Stage, Target
 
 
 class Registry(Protocol):
@@ -32,8 +32,8 @@ class Registry(Protocol):
         """Tell how the build ended."""
         ...
 
-    async def live_artifacts(self) -> frozenset[str]:
-        """Digests of the artifacts that revisions refer to."""
+    async def live(self) -> Live:
+        """What functions and their revisions refer to."""
         ...
 
     def deleted_functions(self) -> AsyncIterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import grpc.aio
 
 from build_svc import messages
-from build_svc.domain import Build, BuildState, FunctionFacts, Runtime, Target
+from build_svc.domain import Build, BuildState, FunctionFacts, Live, Runtime, Target
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from fnmesh.registry.v1 import function_pb2 as functions
@@ -44,6 +44,7 @@ class GrpcRegistry:
             runtime=messages.RUNTIMES[runtime] if runtime else functions.RUNTIME_UNSPECIFIED,
             default_target=messages.TARGETS[default_target],
             deploy=build.deploy,
+            source_digest=build.source_digest,
         )
         answer = await self._stub.CreateRevision(request)
         facts = _facts(answer.function.function)
@@ -64,9 +65,9 @@ class GrpcRegistry:
             request.error = build.error or "The build failed."
         await self._stub.ReportBuild(request, timeout=_REPORT_S)
 
-    async def live_artifacts(self) -> frozenset[str]:
+    async def live(self) -> Live:
         answer = await self._stub.ListLiveArtifacts(pb.ListLiveArtifactsRequest())
-        return frozenset(answer.digests)
+        return Live(frozenset(answer.digests), frozenset(answer.source_digests))
 
     async def deleted_functions(self) -> AsyncIterator[str]:
         with deadline.detached():
@@ -82,4 +83,5 @@ def _facts(function: functions.Function) -> FunctionFacts:
         runtime=messages.runtime_name(function.runtime),
         target=messages.target_name(function.target),
         handler=function.handler or "handler",
+        source_digest=function.source_digest,
     )

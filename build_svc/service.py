@@ -58,16 +58,28 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         source = await self._parts.sources.upload(first.filename, _chunks(request_iterator))
         return pb.UploadSourceResponse(source_digest=source.digest, size_bytes=source.size_bytes)
 
+    async def GetSource(self, request: pb.GetSourceRequest, context: object) -> AsyncIterator[pb.GetSourceResponse]:
+        require_scope(Scope.DEPLOY)
+        names.parse(names.FUNCTION, request.function, field="function")
+        function = await self._parts.registry.resolve(request.function)
+        require_scope(Scope.DEPLOY, function.workspace)
+        source = await self._parts.sources.find(function.source_digest)
+        yield pb.GetSourceResponse(filename=source.filename)
+        async for chunk in self._parts.sources.read(source):
+            for start in range(0, len(chunk), _CHUNK_BYTES_MAX):
+                yield pb.GetSourceResponse(chunk=chunk[start : start + _CHUNK_BYTES_MAX])
+
     async def CreateBuild(self, request: pb.CreateBuildRequest, context: object) -> builds.Build:
         require_scope(Scope.DEPLOY)
         names.parse(names.FUNCTION, request.parent, field="parent")
-        if not request.build.source_digest:
-            message = "build.source_digest is missing; upload a source first."
-            raise InvalidArgument("SOURCE_DIGEST_MISSING", message, fields={"build.source_digest": message})
         function = await self._parts.registry.resolve(request.parent)
         require_scope(Scope.DEPLOY, function.workspace)
+        digest = request.build.source_digest or function.source_digest
+        if not digest:
+            message = "build.source_digest is missing, and the function has no source yet; upload one first."
+            raise InvalidArgument("SOURCE_DIGEST_MISSING", message, fields={"build.source_digest": message})
         build = await self._parts.acceptance.create(
-            function, request.build.source_digest, deploy=request.build.deploy, request_id=request.request_id
+            function, digest, deploy=request.build.deploy, request_id=request.request_id
         )
         return messages.build_message(build)
 
@@ -78,7 +90,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         require_scope(Scope.DEPLOY)
         workspace, function = names.parse(names.FUNCTION, request.parent, field="parent")
         size = pages.page_size(request.page_size)
-        position = pages.decode_token(f"builds {request.parent}", request.page_token)
+        position = pages.decode_token(f"builds {request.parent}", request.page_token, (str,))
         function_uid = ""
         if function == "-":
             if workspace != "-":
@@ -140,7 +152,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         if not name.startswith("builds/"):
             names.parse(names.BUILD, name)
         else:
-            uid = name.removeprefix("builds/")
+            (uid,) = names.parse("builds/*", name)
         build = await self._parts.store.get(uid)
         missing = NotFound("BUILD_NOT_FOUND", f"There is no build '{name[:200]}'.")
         if build is None:

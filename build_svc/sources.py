@@ -68,6 +68,13 @@ class Sources:
             raise InvalidArgument("SOURCE_INVALID", "The source is empty; send a zip archive or a file.")
         return digest.hexdigest(), size
 
+    async def find(self, digest: str) -> Source:
+        """The source with that digest. Raises NotFound (SOURCE_NOT_FOUND)."""
+        source = await self._shelf.use_source(digest) if digest and digest.isprintable() else None
+        if source is None:
+            raise NotFound("SOURCE_NOT_FOUND", f"There is no source '{digest[:80]}'; upload it first.")
+        return source
+
     async def read(self, source: Source) -> AsyncIterator[bytes]:
         """The bytes that were uploaded."""
         async for chunk in self._blobs.open_stream(source.blob_key, offset=_NONCE_BYTES):

@@ -26,12 +26,26 @@ from build_svc.domain import (
     may_follow,
     retry_delay_s,
 )
+from build_svc.leases import Lease, LeaseWatch
 from build_svc.tables import builds, events
 from mesh.clock import Clock
 from mesh.db import Database
 
+_PUT_OFF_MAX = timedelta(seconds=60)
 _REQUEST_ID_LIVES = timedelta(days=1)
 _FINAL = [state.value for state in FINAL_STATES]
+
+
+def _is_due(time: sa.ColumnElement[datetime | None], now: datetime) -> sa.ColumnElement[bool]:
+    """Whether something that was put off has its turn. Nothing is put off by more than a minute or so: what lies
+    further ahead was written before the clock went back."""
+    return sa.or_(time.is_(None), time <= now, time > now + _PUT_OFF_MAX)
+
+
+def _is_same(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        builds.c.uid == lease.build_uid, builds.c.lease_owner == lease.owner, builds.c.lease_until == lease.until
+    )
 
 
 class LeaseLost(Exception):
@@ -44,6 +58,7 @@ class BuildStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._leases = LeaseWatch(clock)
 
     async def create(self, build: Build, request_id: str) -> tuple[Build, bool]:
         """The build as stored, and whether it is new: a repeated request id gives the first one's build."""
@@ -115,10 +130,16 @@ class BuildStore:
         too often, or was cancelled while nobody had it, is ended instead.
         """
         now = self._clock.now()
-        free = sa.or_(builds.c.lease_until.is_(None), builds.c.lease_until <= now)
         accepted = sa.or_(builds.c.revision != "", builds.c.create_time <= now - timedelta(seconds=accept_s))
-        query = sa.select(builds).where(builds.c.state.not_in(_FINAL), free, accepted).order_by(builds.c.uid).limit(1)
+        is_open = builds.c.state.not_in(_FINAL)
+        lease = sa.select(builds.c.uid, builds.c.lease_owner, builds.c.lease_until)
         async with self._database.read() as conn:  # most of the time there is nothing: no need to take turns
+            held = await conn.execute(lease.where(is_open, builds.c.lease_owner.is_not(None)))
+            over = self._leases.over([Lease(*row) for row in held], lease_s)
+            free = sa.or_(
+                builds.c.lease_owner.is_(None) & _is_due(builds.c.lease_until, now), *(_is_same(one) for one in over)
+            )
+            query = sa.select(builds).where(is_open, free, accepted).order_by(builds.c.uid).limit(1)
             if (await conn.execute(query)).one_or_none() is None:
                 return None
 
@@ -221,7 +242,7 @@ class BuildStore:
                 return build
             build = replace(build, cancel_requested=True)
             await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(cancel_requested=True))
-            if build.revision and (row.lease_until is None or row.lease_until <= self._clock.now()):
+            if build.revision and row.lease_owner is None:
                 return await self._end(conn, build, BuildState.CANCELLED, "The build was cancelled.")
             return build
 
@@ -234,7 +255,7 @@ class BuildStore:
             .where(
                 builds.c.state.in_(_FINAL),
                 ~builds.c.reported,
-                sa.or_(builds.c.report_after.is_(None), builds.c.report_after <= self._clock.now()),
+                _is_due(builds.c.report_after, self._clock.now()),
             )
             .order_by(builds.c.end_time)
             .limit(limit)
@@ -284,6 +305,7 @@ class BuildStore:
             "lease_until": until,
         }
         await conn.execute(sa.update(builds).where(builds.c.uid == build.uid).values(values))
+        self._leases.note(Lease(build.uid, owner, until))
         return await self._append(conn, build, [StateChange(build)]) if first else build
 
     async def _end(self, conn: AsyncConnection, build: Build, state: BuildState, error: str) -> Build:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from build_svc.docker_images import BuiltImages
-from build_svc.domain import ArtifactKind
+from build_svc.domain import ArtifactKind, Live
 from build_svc.hints import Hints
 from build_svc.ports import Builder, Registry
 from build_svc.shelf import SOURCE_BLOB, Kept, KeptSource, Shelf
 from build_svc.store import BuildStore
 from build_svc.tree_cache import TreeCache
 from mesh.blobs import BlobStore
-from mesh.clock import Clock
+from mesh.clock import Clock, Steadiness
 from mesh.errors import MeshError
 from mesh.logs import get_logger
 
@@ -34,13 +34,17 @@ def dead_artifacts(kept: Iterable[Kept], live: Collection[str], *, now: datetime
     ]
 
 
-def dead_sources(kept: Iterable[KeptSource], live: Collection[str], *, now: datetime, grace: timedelta) -> list[str]:
-    """Sources of which no living artifact was made. Those of deleted functions go at once, others after the grace."""
+def dead_sources(kept: Iterable[KeptSource], live: Live, *, now: datetime, grace: timedelta) -> list[str]:
+    """Sources that no function refers to and of which no living artifact was made.
+
+    Those of deleted functions go at once, others after the grace.
+    """
     return [
         one.digest
         for one in kept
         if not one.open
-        and not any(digest in live for digest in one.artifacts)
+        and one.digest not in live.sources
+        and not any(digest in live.artifacts for digest in one.artifacts)
         and (one.artifacts - {None} or one.used_time <= now - grace)
     ]
 
@@ -79,14 +83,18 @@ class Sweeper:
         self._hints = hints
         self._clock = clock
         self._ages = ages
+        self._steadiness = Steadiness(clock)
 
     async def step(self) -> None:
-        """One sweep. It may end at any point: the next one goes on."""
+        """One sweep. It may end at any point: the next one goes on. None for a while after the clock has jumped."""
+        if not self._steadiness.lasted(self._ages.grace.total_seconds()):
+            log.warning("not_swept", why="the clock has jumped: nobody knows how old anything is")
+            return
         left = await self._images.remove_leftovers(self._store.open_uids)
         version = await self._shelf.version()  # before the registry is asked
-        live = await self._registry.live_artifacts()
+        live = await self._registry.live()
         now = self._clock.now()
-        artifacts = dead_artifacts(await self._shelf.artifacts(), live, now=now, grace=self._ages.grace)
+        artifacts = dead_artifacts(await self._shelf.artifacts(), live.artifacts, now=now, grace=self._ages.grace)
         given_up = await self._shelf.give_up(artifacts, not_used_after=version)
         sources = dead_sources(await self._shelf.sources(), live, now=now, grace=self._ages.grace)
         given_up += await self._shelf.give_up_sources(sources, not_used_after=version)

@@ -13,7 +13,7 @@ from build_svc.pipeline import Pipeline
 from build_svc.ports import Registry
 from build_svc.store import BuildStore, LeaseLost
 from build_svc.targets import DefaultTarget
-from mesh import ids, telemetry
+from mesh import disk, ids, telemetry
 from mesh.clock import Clock
 from mesh.errors import Aborted, DeadlineExceeded, MeshError, Unavailable
 from mesh.logs import get_logger
@@ -85,7 +85,7 @@ class Worker:
         log.info("build_claimed", build=build.uid, function=build.function, attempt=build.attempts)
         self._hints.changed(build.uid)
         try:
-            with telemetry.within(build.traceparent), telemetry.span("build", build=build.uid):
+            with telemetry.within(build.traceparent, build.workspace), telemetry.span("build", build=build.uid):
                 outcome = await self._guarded(build, owner)
         except LeaseLost:
             log.warning("build_lease_lost", build=build.uid)
@@ -114,6 +114,7 @@ class Worker:
         """The outcome, with the lease kept meanwhile; None where the build was given back."""
         journal = BuildJournal(self._store, self._hints, build.uid, owner)
         result: list[_Outcome | None] = []
+        lost = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
@@ -126,7 +127,9 @@ class Worker:
         except* _CancelRequested:
             result = [_Outcome(BuildState.CANCELLED, "The build was cancelled.")]
         except* LeaseLost:
-            raise LeaseLost(build.uid) from None
+            lost = True  # raised here it would be in a group, in Python before 3.11.4
+        if lost:
+            raise LeaseLost(build.uid)
         with suppress(LeaseLost):
             await journal.flush()
         return result[0]
@@ -180,6 +183,9 @@ class Worker:
         except LeaseLost:
             raise
         except Exception as error:
+            behind = disk.told(error)
+            if behind is not None:
+                return _Outcome(BuildState.FAILED, behind.message)
             log.exception("build_broke", error, build=build.uid, attempt=build.attempts)
             if build.attempts >= MAX_ATTEMPTS:
                 return _Outcome(BuildState.FAILED, "Something went wrong inside the builder; see the log of build_svc.")

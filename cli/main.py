@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli.commands import (
+    completion,
     db,
     deploy,
     doctor,
@@ -16,9 +17,13 @@ from cli.commands import (
     functions,
     history,
     invoke,
+    job,
     key,
     logs,
     new,
+    schedule,
+    secret,
+    seed,
     trace,
     up,
 )
@@ -28,7 +33,7 @@ app = typer.Typer(
     name="fnmesh",
     help="A mesh for functions: from a directory to an answer.",
     no_args_is_help=True,
-    add_completion=True,
+    add_completion=False,  # `fnmesh completion` is quicker: its scripts start no Python for words that are known
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -40,15 +45,21 @@ app.command("invoke")(invoke.invoke)
 app.command("list")(functions.list_functions)
 app.command("show")(functions.show)
 app.command("logs")(logs.logs)
+app.add_typer(job.app, name="job")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(env.app, name="env")
+app.add_typer(secret.app, name="secret")
 app.command("builds")(history.builds)
 app.command("executions")(history.executions)
 app.command("trace")(trace.trace)
 app.command("rollback")(functions.rollback)
 app.command("delete")(functions.delete)
+app.command("seed")(seed.seed)
 app.command("doctor")(doctor.doctor)
 app.add_typer(key.app, name="key")
 app.add_typer(db.app, name="db")
+app.command("completion")(completion.completion)
+app.command("function-names", hidden=True)(completion.print_function_names)
 
 
 def _version(wanted: bool) -> None:
@@ -88,6 +99,9 @@ def main() -> NoReturn:
         sys.exit(1)
     except OSError as error:
         _leave(f"{error.filename or 'The machine'} refused: {error.strerror or error}.", 1)
+    except UnicodeEncodeError as error:
+        shown = str(error.object).encode("utf-8", "backslashreplace").decode()
+        _leave(f"'{shown[:60]}' is not UTF-8; write it in UTF-8.", 1)
     except Exception as error:
         if os.environ.get("FNMESH_UP_TRACEBACK"):
             raise

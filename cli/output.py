@@ -111,6 +111,6 @@ def between(start: Timestamp, end: Timestamp) -> str:
 _STYLES = {
     "ready": "green", "done": "green", "ok": "green", "built": "green",
     "failed": "red", "degraded": "yellow", "starting": "yellow", "building": "yellow", "pending": "yellow",
-    "missing": "red", "no": "yellow", "revoked": "red",
+    "missing": "red", "no": "yellow", "later": "yellow", "revoked": "red",
 }  # fmt: skip
 _CODES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}

@@ -30,16 +30,22 @@ from deploy_svc.process.working_copies import WorkingCopies
 from deploy_svc.reconciler import Reconciler
 from deploy_svc.registry_client import RegistryClient
 from deploy_svc.reporting import Reporting
+from deploy_svc.scripts.service import SERVICE_NAME as SCRIPT_SERVICE
+from deploy_svc.scripts.wiring import open_scripts
 from deploy_svc.service import DeployServicer
 from deploy_svc.settings import DeploySettings
 from deploy_svc.starting import Starting, Surroundings
 from deploy_svc.store import Store
+from deploy_svc.usage.service import SERVICE_NAME as USAGE_SERVICE
+from deploy_svc.usage.wiring import open_usage
 from deploy_svc.wakes import Wakes, WorkQueue
 from deploy_svc.watchers import Watchers
 from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
 from fnmesh.deploy.v1 import deploy_service_pb2_grpc as deploy_grpc
+from fnmesh.deploy.v1 import usage_service_pb2_grpc as usage_grpc
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as endpoint_pb
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as endpoint_grpc
+from fnmesh.internal.deploy.v1 import script_service_pb2_grpc as script_grpc
 from mesh.auth import Authenticator
 from mesh.blobs import open_blobs
 from mesh.clock import Clock, SystemClock
@@ -50,8 +56,8 @@ from mesh.rpc_client import open_channel
 from mesh.rpc_server import BoundServer, serve
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_PUBLIC = (deploy_pb.DESCRIPTOR.services_by_name["DeployService"].full_name,)
-_INTERNAL = (endpoint_pb.DESCRIPTOR.services_by_name["EndpointService"].full_name,)
+_PUBLIC = (deploy_pb.DESCRIPTOR.services_by_name["DeployService"].full_name, USAGE_SERVICE)
+_INTERNAL = (endpoint_pb.DESCRIPTOR.services_by_name["EndpointService"].full_name, SCRIPT_SERVICE)
 _THREADS = 8
 
 
@@ -89,6 +95,7 @@ def process_driver(settings: DeploySettings, executor: ThreadPoolExecutor, chang
         Users(settings.read_mesh_id(), first=settings.deploy_uid_first, count=settings.deploy_uid_count),
         executor,
         changed.set,
+        scratch_bytes=settings.deploy_scratch_bytes,
     )
 
 
@@ -254,8 +261,13 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
             stream_age_s=settings.deploy_stream_age_s,
         )
 
+        scripts = await stack.enter_async_context(open_scripts(settings))
+        usage = await stack.enter_async_context(open_usage(settings, database, store, registry, clock))
+
         def register(server: object) -> None:
+            script_grpc.add_ScriptServiceServicer_to_server(scripts, server)  # type: ignore[arg-type]
             deploy_grpc.add_DeployServiceServicer_to_server(deploy, server)  # type: ignore[arg-type]
+            usage_grpc.add_UsageServiceServicer_to_server(usage, server)  # type: ignore[arg-type]
             endpoint_grpc.add_EndpointServiceServicer_to_server(endpoints, server)  # type: ignore[arg-type]
 
         server = await stack.enter_async_context(
@@ -265,7 +277,7 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
                 public_services=_PUBLIC,
                 internal_services=_INTERNAL,
                 auth=authenticator,
-                long_methods=frozenset({"ReadLogs"}),
+                long_methods=frozenset({"ReadLogs", "RunScript"}),
             )
         )
         await stack.enter_async_context(joined(settings.gateway_address, "deploy", server.address, token=token))

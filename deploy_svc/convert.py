@@ -106,7 +106,7 @@ def to_workload(function_uid: str, answer: internal_pb.GetWorkloadResponse) -> W
         limits=to_limits(revision.limits),
         handler=answer.handler or "handler",
         event_format="body" if answer.event_format == function_pb2.EVENT_FORMAT_BODY else "v2",
-        env=dict(answer.env),
+        env={**answer.env, **answer.secrets},
     )
 
 

@@ -111,6 +111,11 @@ class Function:
     traceparent: str = ""
 
     @property
+    def workspace(self) -> str:
+        """Identifier of its workspace, `ws-...`."""
+        return self.name.split("/")[1]
+
+    @property
     def rolling_out(self) -> bool:
         """Whether what starts now is what somebody asked for, and not the replacement of what has ended."""
         return self.state in (DeploymentState.NONE, DeploymentState.PENDING, DeploymentState.STARTING)
@@ -187,7 +192,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All that an instance of a revision needs to run. `env` is secret: it is in no repr."""
+    """All that an instance of a revision needs to run. `env`, the secrets among it, is in no repr."""
 
     function_uid: str
     function_name: str

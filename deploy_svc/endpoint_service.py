@@ -49,17 +49,20 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
         watcher = first.hello.watcher
         self._watchers.joined(watcher)
         log.info("watcher_joined", watcher=watcher)
+        over: Unavailable | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(self._send(context))
                 await self._receive(watcher, request_iterator)
                 sending.cancel()
         except* Unavailable as group:
-            raise group.exceptions[0] from None
+            over = next(one for one in group.exceptions if isinstance(one, Unavailable))
         finally:
             self._watchers.left(watcher)
             log.info("watcher_left", watcher=watcher)
             self._left()  # and nothing slow: the service may be stopping
+        if over is not None:  # raised in `except*` it would be in a group, in Python before 3.11.4
+            raise over
 
     async def RetireInstance(self, request: pb.RetireInstanceRequest, context: Any) -> pb.RetireInstanceResponse:
         """Have an instance replaced, drained and stopped."""

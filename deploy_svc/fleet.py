@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Mapping
 
 from deploy_svc.domain import FailureKind, Instance, InstanceState, Target
@@ -96,6 +97,8 @@ class Fleet:
                 await self._orphan(target, uid)
 
     async def _crashed(self, instance: Instance, exit_: Exit) -> None:
+        if exit_.signal == signal.SIGABRT and await self._logs.heap_was_full(instance.uid):
+            exit_ = Exit(out_of_memory=True, detail="Out of memory: the JavaScript heap reached its limit.")
         log.warning("instance_crashed", instance=instance.uid, function=instance.function_uid, how=exit_.sentence)
         if instance.state is not InstanceState.DRAINING:
             await self._store.failed(

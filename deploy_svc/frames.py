@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from deploy_svc.domain import LogStream
 
 FRAME = 0x1E
 TEXT_BYTES = 64 * 1024
+_OLDEST, _NEWEST = timedelta(days=1), timedelta(seconds=5)  # output is read late where the mesh was down
 _TRACE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -22,6 +23,11 @@ class ParsedLine:
     stream: LogStream
     trace_id: str = ""
     written_at: datetime | None = None
+
+
+def believable(written_at: datetime, now: datetime) -> bool:
+    """Whether a frame may have been written then. The workload may write anything; lines are kept by their age."""
+    return now - _OLDEST <= written_at <= now + _NEWEST
 
 
 def parse_line(line: bytes, stream: LogStream | None = None) -> ParsedLine:

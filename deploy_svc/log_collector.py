@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 
 from deploy_svc.domain import Instance, LogLine, LogStream, Target
-from deploy_svc.frames import parse_line
+from deploy_svc.frames import ParsedLine, believable, parse_line
 from deploy_svc.log_store import LogStore
 from deploy_svc.ports import Driver
 from deploy_svc.wakes import Wakes
@@ -17,10 +18,13 @@ from mesh.loops import Backoff
 
 log = get_logger(__name__)
 _FLUSH_S = 0.1
-_BUFFERED_LINES = 5000
+_BUFFERED_LINES, _BUFFERED_CHARS = 5000, 8 << 20
+_LINES_PER_S, _CHARS_PER_S = 20_000, 16 << 20  # of one instance: a noisy one must not keep the others waiting
+_FLOOD_LINES, _FLOOD_CHARS = 10_000, 8 << 20  # of all, since they were trimmed
 _FINISH_S = 3.0
 _LAST_WORDS_S = 1.0
 _LAST_WORDS_CHARS = 500
+_HEAP_FULL = "JavaScript heap out of memory"
 _BACKOFF = Backoff(first_s=0.2, limit_s=5.0)
 
 
@@ -35,13 +39,17 @@ class LogCollector:
         self._tasks: asyncio.TaskGroup | None = None
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, str] = {}
+        self._heap_full: set[str] = set()
         self._lines: list[LogLine] = []
+        self._chars = 0
+        self._untrimmed = [0, 0]
         self._positions: dict[str, int] = {}
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._flushing = asyncio.Lock()
         self.grown: set[str] = set()
+        self.flooded = asyncio.Event()
 
     async def run(self) -> None:
         """Read and store until cancelled."""
@@ -83,10 +91,16 @@ class LogCollector:
             await asyncio.wait({reader}, timeout=_LAST_WORDS_S)
         return self._last.get(instance, "")
 
+    async def heap_was_full(self, instance: str) -> bool:
+        """Whether an ended instance said that its heap was full: V8 aborts then, and only its output says why."""
+        await self.last_words(instance)
+        return instance in self._heap_full
+
     async def finish(self, instance: str) -> None:
         """The instance has ended: read what is left of its output, and store it."""
         reader = self._readers.pop(instance, None)
         self._last.pop(instance, None)
+        self._heap_full.discard(instance)
         if reader is not None:
             await asyncio.wait({reader}, timeout=_FINISH_S)
             reader.cancel()
@@ -96,6 +110,7 @@ class LogCollector:
         """Store what has been read."""
         async with self._flushing:
             lines, positions = self._lines, self._positions
+            chars, self._chars = self._chars, 0
             self._lines, self._positions = [], {}
             self._filled.clear()
             if not lines and not positions:
@@ -104,9 +119,11 @@ class LogCollector:
                 self.grown |= await self._store.append(lines, positions)
             except BaseException:
                 self._lines, self._positions = lines + self._lines, positions | self._positions
+                self._chars += chars
                 self._filled.set()
                 raise
             self._room.set()
+            self._count(len(lines), chars)
             self._wakes.notify()
 
     async def _read(self, instance: Instance) -> None:
@@ -114,22 +131,15 @@ class LogCollector:
         while True:
             try:
                 async for lines in self._drivers[instance.target].output(instance.uid, position):
+                    now, before = self._clock.now(), self._chars
                     for line in lines:
                         parsed = parse_line(line.text, line.stream)
-                        self._add(
-                            LogLine(
-                                function_uid=instance.function_uid,
-                                instance=instance.uid,
-                                revision=instance.revision,
-                                written_at=parsed.written_at or line.written_at or self._clock.now(),
-                                stream=parsed.stream,
-                                text=parsed.text,
-                                trace_id=parsed.trace_id,
-                            )
-                        )
+                        self._add(_parsed_line(instance, parsed, line.written_at, now))
                         position = line.position
                     self._positions[instance.uid] = position
                     failures = 0
+                    pause_s = max(len(lines) / _LINES_PER_S, (self._chars - before) / _CHARS_PER_S)
+                    await asyncio.sleep(pause_s)
                     await self._room.wait()
                 return
             except Exception as error:
@@ -140,13 +150,36 @@ class LogCollector:
                     log.exception("output_not_read", error, instance=instance.uid)
                 await asyncio.sleep(_BACKOFF.delay_s(failures))
 
+    def _count(self, lines: int, chars: int) -> None:
+        """Have the logs trimmed before their turn where much has come since they were."""
+        self._untrimmed = [self._untrimmed[0] + lines, self._untrimmed[1] + chars]
+        if self._untrimmed[0] > _FLOOD_LINES or self._untrimmed[1] > _FLOOD_CHARS:
+            self._untrimmed = [0, 0]
+            self.flooded.set()
+
     def _add(self, line: LogLine) -> None:
         self._lines.append(line)
+        self._chars += len(line.text)
         if line.stream is not LogStream.SYSTEM and line.text.strip():
             self._last[line.instance] = line.text.strip()[:_LAST_WORDS_CHARS]
+            if _HEAP_FULL in line.text:
+                self._heap_full.add(line.instance)
         self._filled.set()
-        if len(self._lines) >= _BUFFERED_LINES:
+        if len(self._lines) >= _BUFFERED_LINES or self._chars >= _BUFFERED_CHARS:
             self._room.clear()
+
+
+def _parsed_line(instance: Instance, parsed: ParsedLine, read_at: datetime | None, now: datetime) -> LogLine:
+    told = parsed.written_at if parsed.written_at and believable(parsed.written_at, now) else None
+    return LogLine(
+        function_uid=instance.function_uid,
+        instance=instance.uid,
+        revision=instance.revision,
+        written_at=told or read_at or now,
+        stream=parsed.stream,
+        text=parsed.text,
+        trace_id=parsed.trace_id,
+    )
 
 
 def _line(instance: Instance, text: str, clock: Clock) -> LogLine:

@@ -24,6 +24,39 @@ class LogBounds:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which lines are wanted: of a trace, written within times, with all of some texts and none of others."""
+
+    trace_id: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+    contains: Sequence[str] = ()
+    lacks: Sequence[str] = ()
+
+    def narrow(self, query: sa.Select[tuple[object, ...]]) -> sa.Select[tuple[object, ...]]:
+        """A query of log_lines, for these lines only."""
+        if self.trace_id:
+            query = query.where(log_lines.c.trace_id == self.trace_id)
+        if self.start is not None:
+            query = query.where(log_lines.c.written_at >= self.start)
+        if self.end is not None:
+            query = query.where(log_lines.c.written_at < self.end)
+        for text in self.contains:
+            query = query.where(_without(text) != log_lines.c.text)
+        for text in self.lacks:
+            query = query.where(_without(text) == log_lines.c.text)
+        return query
+
+
+def _without(text: str) -> sa.Function[str]:
+    """A line without a text: the search that both databases do alike (LIKE of one of them knows no large letters)."""
+    return sa.func.replace(log_lines.c.text, text, "", type_=sa.Text)
+
+
+EVERY_LINE = LineFilter()
+
+
 class LogStore:
     """The lines of all functions."""
 
@@ -56,16 +89,18 @@ class LogStore:
                 await conn.execute(read.values(log_position=position))
         return got
 
-    async def after(self, function_uid: str, sequence: int, *, limit: int, trace_id: str = "") -> list[LogLine]:
+    async def after(
+        self, function_uid: str, sequence: int, *, limit: int, only: LineFilter = EVERY_LINE
+    ) -> list[LogLine]:
         """Lines after a sequence number, oldest first."""
-        query = self._query(function_uid, trace_id).where(log_lines.c.sequence > sequence)
+        query = self._query(function_uid, only).where(log_lines.c.sequence > sequence)
         async with self._db.read() as conn:
             found = await conn.execute(query.order_by(log_lines.c.sequence).limit(limit))
             return [rows.to_line(row) for row in found]
 
-    async def tail(self, function_uid: str, count: int, *, trace_id: str = "") -> list[LogLine]:
+    async def tail(self, function_uid: str, count: int, *, only: LineFilter = EVERY_LINE) -> list[LogLine]:
         """The newest lines, oldest first."""
-        query = self._query(function_uid, trace_id)
+        query = self._query(function_uid, only)
         async with self._db.read() as conn:
             found = await conn.execute(query.order_by(log_lines.c.sequence.desc()).limit(count))
             return [rows.to_line(row) for row in reversed(list(found))]
@@ -96,6 +131,5 @@ class LogStore:
         async with self._db.write() as conn:
             await conn.execute(log_lines.delete().where(log_lines.c.written_at < before))
 
-    def _query(self, function_uid: str, trace_id: str) -> sa.Select[tuple[object, ...]]:
-        query = sa.select(log_lines).where(log_lines.c.function_uid == function_uid)
-        return query.where(log_lines.c.trace_id == trace_id) if trace_id else query
+    def _query(self, function_uid: str, only: LineFilter) -> sa.Select[tuple[object, ...]]:
+        return only.narrow(sa.select(log_lines).where(log_lines.c.function_uid == function_uid))

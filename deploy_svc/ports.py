@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,13 @@ class Started:
     address: str
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return f" ({signal.Signals(number).name})"
+    except ValueError:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How an instance ended: exit code, or the signal that killed it, or neither where nobody saw it."""
@@ -43,7 +51,7 @@ class Exit:
         if self.out_of_memory:
             return self.detail or "It used more memory than its limit and was killed."
         if self.signal:
-            return f"It was killed by signal {self.signal}."
+            return self.detail or f"It was killed by signal {self.signal}{_signal_name(self.signal)}."
         if self.code is None:
             return "It ended while nobody was watching."
         return f"It exited with code {self.code}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httptools
@@ -31,7 +32,7 @@ class HttpProber:
 
 async def _get(address: str) -> tuple[int, bytes]:
     if address.startswith("unix:"):
-        reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+        reader, writer = await asyncio.open_unix_connection(_own_socket(address.removeprefix("unix:")))
     else:
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
@@ -49,6 +50,13 @@ async def _get(address: str) -> tuple[int, bytes]:
         return parser.get_status_code(), bytes(answer.body)
     finally:
         writer.close()
+
+
+def _own_socket(path: str) -> str:
+    """The path, unless it is a link: the workload's directory is its own, and what it points at is not asked."""
+    if Path(path).is_symlink():
+        raise ConnectionRefusedError
+    return path
 
 
 class _Answer:

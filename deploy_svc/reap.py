@@ -13,6 +13,7 @@ from deploy_svc.domain import InstanceState
 from deploy_svc.log_collector import LogCollector
 from deploy_svc.log_store import LogStore
 from deploy_svc.ports import Driver
+from deploy_svc.scripts.wiring import open_scripts
 from deploy_svc.settings import DeploySettings
 from deploy_svc.store import Store
 from deploy_svc.wakes import Wakes
@@ -38,6 +39,7 @@ async def reap(settings: DeploySettings, arguments: Sequence[str]) -> None:
         await database.migrate(MIGRATIONS)
         store, clock = Store(database), SystemClock()
         drivers = await stack.enter_async_context(open_drivers(settings, asyncio.Event()))
+        await stack.enter_async_context(open_scripts(settings))  # ends those that are left
         collector = LogCollector(LogStore(database), drivers, Wakes(), clock)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         collecting = tasks.create_task(collector.run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from deploy_svc.domain import Failures, Function, Instance, InstanceState, Policy, drain_deadline
@@ -14,7 +15,7 @@ from deploy_svc.store import Store
 from deploy_svc.wakes import Wakes, WorkQueue
 from deploy_svc.watchers import Watchers
 from mesh import telemetry
-from mesh.clock import Clock
+from mesh.clock import Clock, Countdowns
 from mesh.ids import new_id
 from mesh.logs import get_logger
 from mesh.loops import Backoff
@@ -45,6 +46,7 @@ class Reconciler:
         self._clock, self._policy = clock, policy
         self._failures: dict[str, int] = {}
         self._draining: set[str] = set()
+        self._countdowns = Countdowns(clock)
 
     async def run(self) -> None:
         """Work until cancelled; begins with every function there is."""
@@ -81,13 +83,15 @@ class Reconciler:
         found = await self._store.situation(uid)
         if found is None:
             return
-        function, slot, instances, failures = found
+        function, slot, stored, failures = found
         now = self._clock.now()
+        instances = [self._counted_down(instance) for instance in stored]
         decision = self._decide(function, instances, failures, now)
         await self._end(function, instances, decision)
         await self._drain(instances, decision, now)
-        with telemetry.within(function.traceparent if function.rolling_out else ""):
+        with telemetry.within(function.traceparent if function.rolling_out else "", function.workspace):
             for revision in decision.start:
+                self._starting.announce(function.uid, revision)
                 instance = await self._store.add_instance(_new_instance(function, revision, now))
                 self._starting.begin(instance, slot, function.wanted_instances)
             for instance in instances:
@@ -103,12 +107,21 @@ class Reconciler:
         released = frozenset(uid for uid in draining if self._watchers.have_released(uid))
         return decide(Situation(function, instances, released, failures), now, self._policy)
 
+    def _counted_down(self, instance: Instance) -> Instance:
+        """The instance with its deadline as it is whatever the clock did: a jump cuts no request off."""
+        if instance.drain_deadline is None:
+            return instance
+        at_most_s = instance.timeout_ms / 1000 + self._policy.drain_extra_s
+        due = self._countdowns.due(instance.uid, instance.drain_deadline, at_most_s=at_most_s)
+        return replace(instance, drain_deadline=due)
+
     async def _end(self, function: Function, instances: Sequence[Instance], decision: Decision) -> None:
         for instance in instances:
             if instance.uid in decision.kill:
+                self._countdowns.forget(instance.uid)
                 await self._starting.cancel(instance.uid)
                 replaced = instance.revision != function.revision or not function.wanted_instances
-                with telemetry.within(function.traceparent if replaced else ""):
+                with telemetry.within(function.traceparent if replaced else "", function.workspace):
                     self._ending.begin(instance, InstanceState.STOPPED, instance.retired)
 
     async def _drain(self, instances: Sequence[Instance], decision: Decision, now: datetime) -> None:

@@ -139,7 +139,7 @@ class _Plan:
             return
         failed = self._failures.get(revision)
         at = retry_at(failed, self._policy) if failed else self._now
-        if at <= self._now:
+        if at <= self._now or at > self._now + timedelta(seconds=self._policy.backoff_cap_s):  # the clock went back
             self.start += [revision] * missing
         else:
             self.retries.append(at)
@@ -192,7 +192,8 @@ def _forgiven(
         return (), None
     since = min(max(i.ready_at or now, failed.last_at) for i in ready)
     over_at = since + timedelta(seconds=policy.healthy_reset_s)
-    return ((failed.revision,), None) if over_at <= now else ((), over_at)
+    clock_went_back = since > now
+    return ((failed.revision,), None) if over_at <= now or clock_went_back else ((), over_at)
 
 
 def _state(failed: Failures | None, ready: int, wanted: int) -> tuple[DeploymentState, str]:

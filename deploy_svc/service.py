@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from deploy_svc.convert import TARGETS, from_function, from_line
 from deploy_svc.domain import Function, Target
+from deploy_svc.line_filters import to_line_filter
 from deploy_svc.log_store import LogStore
 from deploy_svc.ports import Driver
 from deploy_svc.store import Desired, Store
@@ -83,20 +84,21 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         if request.tail < 0 or request.tail > _TAIL_MAX:
             message = f"tail is between 0 and {_TAIL_MAX:,}."
             raise InvalidArgument("TAIL_INVALID", message, fields={"tail": message})
+        only = to_line_filter(request)
         function = await self._function(request.parent, field="parent")
-        uid, trace = function.uid, request.trace_id.lower()
+        uid = function.uid
         ends = self._age()
         with self._lines.listening() as wake:
             if request.after_sequence:
                 last = request.after_sequence
             else:
                 last = await self._logs.last_sequence(uid)
-                for line in await self._logs.tail(uid, request.tail or _TAIL_DEFAULT, trace_id=trace):
+                for line in await self._logs.tail(uid, request.tail or _TAIL_DEFAULT, only=only):
                     last = max(last, line.sequence)
                     yield from_line(line)
             while True:
                 wake.clear()
-                lines = await self._logs.after(uid, last, limit=_PAGE_LINES, trace_id=trace)
+                lines = await self._logs.after(uid, last, limit=_PAGE_LINES, only=only)
                 for line in lines:
                     last = line.sequence
                     yield from_line(line)

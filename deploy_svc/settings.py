@@ -35,12 +35,19 @@ class DeploySettings(MeshSettings):
     """Log lines kept of each function."""
     deploy_log_bytes: int = Field(default=16 << 20, ge=1 << 16)
     deploy_log_days: float = Field(default=7.0, gt=0)
+    deploy_scratch_bytes: int = Field(default=1 << 30, ge=1 << 20)
+    """How much an instance on the process target may have in HOME and TMPDIR; no file is larger (or than 128 MiB)."""
     deploy_housekeeping_interval_s: float = Field(default=30.0, gt=0)
+    deploy_usage_interval_s: float = Field(default=15.0, gt=0)
+    """How often CPU and memory of instances are measured."""
     deploy_uid_first: int = Field(default=200_000, ge=1000)
     """First of the user ids that functions run as where the mesh runs as root."""
     deploy_uid_count: int = Field(default=65_536, ge=1)
     deploy_docker_host: str = ""
     """Address of the Docker daemon; DOCKER_HOST or the default socket where not set."""
+    deploy_script_python_image: str = "python:3.12-slim"
+    deploy_script_node_image: str = "node:22-slim"
+    """What scripts of jobs run in on the Docker target; not pulled by itself."""
     workload_python: str = ""
     """Python for process workloads; found where not set. Must be of the mesh's own minor version."""
     workload_node: str = ""

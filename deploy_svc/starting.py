@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from deploy_svc.domain import FailureKind, Instance, InstanceState, Policy, Target
+from deploy_svc.domain import FailureKind, Instance, InstanceState, Policy, Target, Workload
 from deploy_svc.ending import Ending
 from deploy_svc.fleet import Fleet
 from deploy_svc.log_collector import LogCollector
 from deploy_svc.ports import Driver, Exit, InstanceSpec, Prober, Registry, Started
 from deploy_svc.store import Store
 from deploy_svc.wakes import Wakes
-from mesh import telemetry
+from mesh import disk, telemetry
 from mesh.clock import Clock
 from mesh.errors import MeshError, Unavailable
 from mesh.logs import get_logger
 
 log = get_logger(__name__)
-_PROBE_FIRST_S, _PROBE_LAST_S = 0.004, 0.1
+_PROBE_FIRST_S, _PROBE_LAST_S = 0.002, 0.1
 _PROBE_TIGHT_S = 0.25  # most interpreters are up by then
 _PROBE_TIMEOUT_S = 5.0
 
@@ -55,11 +55,17 @@ class Starting:
     def __init__(self, around: Surroundings) -> None:
         self._a = around
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[tuple[str, int], asyncio.Task[Workload | Exception]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
         """Starts belong to this group."""
         self._tasks = tasks
+
+    def announce(self, function: str, revision: int) -> None:
+        """An instance of a revision is about to begin: what it needs is asked for while its row is written."""
+        if self._tasks is not None:
+            self._asked[function, revision] = self._tasks.create_task(self._ask(function, revision))
 
     def begin(self, instance: Instance, slot: int, instances: int) -> None:
         """Start an instance whose row is there, or go on with it after a restart of this process."""
@@ -97,6 +103,9 @@ class Starting:
         except MeshError as error:
             return StartFailed(error.message)
         except Exception as error:
+            behind = disk.told(error)
+            if behind is not None:
+                return StartFailed(behind.message, FailureKind.UNAVAILABLE)
             log.exception("start_failed", error, instance=instance.uid)
             return StartFailed("Something went wrong inside the mesh; see its log.", FailureKind.UNAVAILABLE)
         return None
@@ -109,7 +118,7 @@ class Starting:
 
     async def _until_ready(self, instance: Instance, slot: int, instances: int) -> None:
         a = self._a
-        workload = await a.registry.workload(instance.function_uid, instance.revision)
+        workload = await self._workload(instance)
         driver = a.drivers.get(workload.target)
         if driver is None:
             raise StartFailed(f"This mesh cannot deploy to the target '{workload.target}'.")
@@ -135,10 +144,24 @@ class Starting:
             log.info("instance_ready", instance=instance.uid, function=instance.function_uid)
             a.wakes.notify()
 
+    async def _workload(self, instance: Instance) -> Workload:
+        asked = self._asked.pop((instance.function_uid, instance.revision), None)
+        found = await (asked or self._ask(instance.function_uid, instance.revision))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def _ask(self, function: str, revision: int) -> Workload | Exception:
+        try:
+            return await self._a.registry.workload(function, revision)
+        except Exception as error:
+            return error
+
     async def _probe(self, instance: Instance, started: Started) -> None:
         a = self._a
         limit_s = a.policy.start_limit_s
-        ends = a.clock.monotonic() + limit_s - (a.clock.now() - instance.created_at).total_seconds()
+        passed_s = max(0.0, (a.clock.now() - instance.created_at).total_seconds())  # less where the clock went back
+        ends = a.clock.monotonic() + limit_s - passed_s
         pause, tight_until = _PROBE_FIRST_S, a.clock.monotonic() + _PROBE_TIGHT_S
         while True:
             answer = await a.prober.ready(started.address, _PROBE_TIMEOUT_S)

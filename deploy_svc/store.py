@@ -316,10 +316,10 @@ async def _change(
     if state is not None:
         live = state not in (InstanceState.STOPPED, InstanceState.FAILED)
         fields |= {"state": state, "live": live}
-    await conn.execute(instances.update().where(instances.c.uid == uid).values(**fields))
+    changed = instances.update().where(instances.c.uid == uid).values(**fields).returning(instances)
+    found = rows.to_instance((await conn.execute(changed)).one())
     await _touch(conn, row.function_uid, number)
-    query = sa.select(instances).where(instances.c.uid == uid)
-    return rows.to_instance((await conn.execute(query)).one())
+    return found
 
 
 def _is(function_uid: str, revision: int) -> tuple[Any, Any]:

@@ -100,3 +100,25 @@ cursors = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
 )
 """How far other services' changes have been taken over."""
+
+function_minutes = sa.Table(
+    "function_minutes",
+    metadata,
+    sa.Column("function_uid", sa.String(32), primary_key=True),
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("target", sa.String(16), primary_key=True),
+    sa.Column("cpus", sa.Double, nullable=False),
+    sa.Column("memory_bytes", sa.BigInteger, nullable=False),
+    sa.Index("function_minutes_by_age", "minute"),
+)
+"""What the instances of a function used within a minute (its start in seconds since the epoch / 60), the mean."""
+
+target_minutes = sa.Table(
+    "target_minutes",
+    metadata,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("target", sa.String(16), primary_key=True),
+    sa.Column("cpu_percent", sa.Double, nullable=False),
+    sa.Column("memory_percent", sa.Double, nullable=False),
+)
+"""The same of all instances of a target, in percent of the machine's; also of minutes without any."""

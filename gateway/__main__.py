@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.app import app
+from gateway.envoy.compiled import compiled
 from gateway.settings import GatewaySettings
 from mesh.main import run
 
 
 async def bootstrap(settings: GatewaySettings, arguments: Sequence[str]) -> None:
     """Writes Envoy's bootstrap."""
-    from gateway.envoy.bootstrap import write_bootstrap
-
     parser = argparse.ArgumentParser(prog="python -m gateway bootstrap")
     parser.add_argument("--out", type=Path, required=True, help="file to write, ending in .pb")
-    write_bootstrap(settings.envoy_spec(), parser.parse_args(list(arguments)).out)
+    made = await compiled(settings.envoy_spec(), settings.envoy_cache)
+    made.write_bootstrap(parser.parse_args(list(arguments)).out)
 
 
 if __name__ == "__main__":

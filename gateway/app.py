@@ -16,8 +16,10 @@ from gateway.domain import Members
 from gateway.envoy import admin, resources
 from gateway.envoy.ads import ADS_METHOD, ADS_SERVICE, AdsServer
 from gateway.envoy.book import Book
+from gateway.envoy.compiled import compiled
 from gateway.membership import Roster
 from gateway.reflection import API_SERVICES, AggregatedHealth, load_descriptors
+from gateway.rest.caller import Channels
 from gateway.rest.facade import rest_facade
 from gateway.rest.server import serving
 from gateway.service import MembershipServicer, TraceServicer
@@ -26,6 +28,7 @@ from gateway.telemetry.receiver import OTLP_METHOD, OTLP_SERVICE, OtlpReceiver
 from gateway.telemetry.sampling import SamplingLoop
 from gateway.telemetry.store import TraceStore
 from mesh.auth import Authenticator
+from mesh.clock import SystemClock
 from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
 from mesh.loops import run_forever
 from mesh.rpc_client import open_channel
@@ -43,8 +46,10 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
     store = TraceStore(max_spans=settings.gateway_trace_spans, max_age_s=settings.gateway_trace_age_s)
     spec = settings.envoy_spec()
     collector = f"{spec.collector.host}:{spec.collector.port}" if spec.collector else ""
-    fixed = await resources.compile_resources(spec)
-    book.put(*fixed, resources.sampling(1.0))
+    envoy = await compiled(spec, settings.envoy_cache)
+    if settings.gateway_bootstrap_file is not None:
+        envoy.write_bootstrap(settings.gateway_bootstrap_file)
+    book.put(*envoy.resources, resources.sampling(1.0))
     roster = Roster(Members(), book)
     await health.update(roster.missing())
     load_descriptors()
@@ -81,7 +86,24 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
             )
         )
         await health.attach(bound)
-        facade = rest_facade(importlib.metadata.version("fnmesh"), roster.missing)
+        channels = Channels(
+            *[
+                await stack.enter_async_context(open_channel(address))
+                for address in (
+                    settings.registry_address,
+                    settings.build_address,
+                    settings.deploy_address,
+                    settings.invoke_address,
+                )
+            ]
+        )
+        facade = rest_facade(
+            importlib.metadata.version("fnmesh"),
+            roster.missing,
+            channels,
+            origins=spec.allowed_origins,
+            observing=settings.observing(SystemClock()),
+        )
         await stack.enter_async_context(serving(facade, settings.gateway_rest_address))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         loops = [

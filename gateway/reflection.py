@@ -12,7 +12,11 @@ _STUBS = (
     "fnmesh.registry.v1.registry_service_pb2",
     "fnmesh.build.v1.build_service_pb2",
     "fnmesh.deploy.v1.deploy_service_pb2",
+    "fnmesh.deploy.v1.usage_service_pb2",
     "fnmesh.invoke.v1.invoke_service_pb2",
+    "fnmesh.invoke.v1.job_service_pb2",
+    "fnmesh.invoke.v1.schedule_service_pb2",
+    "fnmesh.invoke.v1.stats_service_pb2",
     "fnmesh.trace.v1.trace_service_pb2",
 )
 

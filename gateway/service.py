@@ -13,8 +13,9 @@ from gateway.membership import Roster
 from gateway.reflection import AggregatedHealth
 from gateway.telemetry.store import TraceStore
 from gateway.telemetry.tree import trace_of
+from gateway.telemetry.visibility import of_workspace
 from mesh.auth import Scope, current_principal, require_scope
-from mesh.errors import InvalidArgument, NotFound, PermissionDenied
+from mesh.errors import InvalidArgument, NotFound
 
 
 class MembershipServicer(membership_grpc.MembershipServiceServicer):
@@ -68,13 +69,10 @@ class TraceServicer(trace_grpc.TraceServiceServicer):
                 "A trace is named traces/{trace_id}, with 32 hex digits.",
                 fields={"name": "traces/{trace_id}"},
             )
-        if current_principal().workspace:
-            raise PermissionDenied(
-                "WORKSPACE_BOUND",
-                "A key that is bound to a workspace cannot read traces, since they may lead through others; "
-                "use one that is good for all.",
-            )
         spans = await self._store.settled(key)
+        workspace = current_principal().workspace
+        if workspace:
+            spans = of_workspace(workspace, spans)
         if not spans and self._collector:
             raise NotFound(
                 "TRACE_ELSEWHERE",
@@ -82,5 +80,6 @@ class TraceServicer(trace_grpc.TraceServiceServicer):
                 f"(OTEL_EXPORTER_OTLP_ENDPOINT); look for {trace_id} there.",
             )
         if not spans:
-            raise NotFound("TRACE_NOT_FOUND", f"There is no trace {trace_id}: it was not sampled, or is too old.")
+            whose = "it was not sampled, or is too old" + (", or is not this key's workspace's" if workspace else "")
+            raise NotFound("TRACE_NOT_FOUND", f"There is no trace {trace_id}: {whose}.")
         return trace_of(trace_id, spans)

@@ -12,6 +12,10 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field
 
 from gateway.envoy.spec import Collector, EnvoySpec
+from gateway.rest.observing import DEFAULT_CLUSTER, PATIENCE_S, Observing
+from gateway.rest.prometheus import Prometheus
+from mesh.clock import Clock, SystemClock
+from mesh.http_client import HttpServer
 from mesh.settings import MeshSettings, SettingsError
 
 
@@ -26,6 +30,8 @@ class GatewaySettings(MeshSettings):
     """Where the REST facade listens for Envoy: `unix:/path` or `ip:port`."""
     gateway_admin_socket: Path = Field(default_factory=lambda data: data["run_dir"] / "m/envoy-admin.sock")
     """Envoy's admin interface."""
+    gateway_bootstrap_file: Path | None = None
+    """Where Envoy's bootstrap is written before the gateway serves; its name ends in `.pb`. Nowhere if not set."""
     gateway_allowed_hosts: str = ""
     """Host names, besides those of this machine, under which control calls are answered; comma-separated."""
     gateway_allowed_origins: str = ""
@@ -33,6 +39,14 @@ class GatewaySettings(MeshSettings):
     gateway_tls_cert_file: str = ""
     """Certificate chain in PEM; with `gateway_tls_key_file` the listener speaks TLS."""
     gateway_tls_key_file: str = ""
+    gateway_prometheus_url: str = Field(default="", repr=False)
+    """A Prometheus (`http://prometheus:9090`) that scrapes this mesh's /metrics: metrics of functions are read from it.
+    Older: PROMETHEUS_SERVICE_URL.
+    """
+    gateway_cluster_aliases: str = ""
+    """Names, besides `default`, under which older clients ask for the usage of the mesh's machine; comma-separated.
+    FNMESH_CLUSTER_ALIASES is another name of this setting.
+    """
     gateway_hold_s: float = Field(default=10.0, ge=0)
     """Longest time to wait for all services before Envoy is told anything."""
     gateway_trace_spans: int = Field(default=50_000, ge=1)
@@ -60,6 +74,16 @@ class GatewaySettings(MeshSettings):
                 "FNMESH_GATEWAY_TLS_CERT_FILE and FNMESH_GATEWAY_TLS_KEY_FILE belong together: set both or none."
             )
 
+        self.observing(SystemClock())
+
+    def observing(self, clock: Clock) -> Observing:
+        """Where lines and metrics are read. Raises SettingsError where a URL is none."""
+        prometheus = _server("FNMESH_GATEWAY_PROMETHEUS_URL", self.gateway_prometheus_url)
+        return Observing(
+            clusters=frozenset({DEFAULT_CLUSTER, *_listed(self.gateway_cluster_aliases)}),
+            metrics=Prometheus(prometheus, clock, timeout_s=PATIENCE_S) if prometheus else None,
+        )
+
     @property
     def listen(self) -> tuple[str, int]:
         """Where Envoy listens, as an IP address and a port."""
@@ -74,6 +98,11 @@ class GatewaySettings(MeshSettings):
                 f"FNMESH_GATEWAY_LISTEN={self.gateway_listen} is not ip:port, such as 127.0.0.1:8080."
             ) from None
         return host, int(port)
+
+    @property
+    def envoy_cache(self) -> Path:
+        """Where Envoy's compiled configuration is kept."""
+        return self.data_dir / "cache"
 
     def envoy_spec(self, environ: Mapping[str, str] | None = None) -> EnvoySpec:
         """What Envoy's configuration is made of. Raises SettingsError."""
@@ -94,6 +123,13 @@ class GatewaySettings(MeshSettings):
             allowed_origins=_listed(self.gateway_allowed_origins),
             collector=collector_of(os.environ if environ is None else environ),
         )
+
+
+def _server(name: str, url: str) -> HttpServer | None:
+    try:
+        return HttpServer(url) if url else None
+    except ValueError as error:
+        raise SettingsError(f"{name} is wrong: {error}.") from None
 
 
 def _listed(text: str) -> tuple[str, ...]:

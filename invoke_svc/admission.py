@@ -26,6 +26,7 @@ from invoke_svc.pool import ConnectionPool
 
 AVOID_UNREACHABLE_S = 0.1
 AVOID_REFUSING_S = 0.01
+AVOID_SILENT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,16 @@ class Admission:
 
     def avoid_unreachable(self, instance: Instance) -> None:
         """Nobody listens there: it counts as not ready for a moment. Its end is for deploy_svc to find out."""
+        self._avoid(instance, AVOID_UNREACHABLE_S)
+
+    def avoid_silent(self, instance: Instance) -> None:
+        """It answers nothing any more and is about to be replaced: the next requests wait for what replaces it."""
+        self._avoid(instance, AVOID_SILENT_S)
+
+    def _avoid(self, instance: Instance, moment_s: float) -> None:
         if not instance.unreachable:
             instance.unreachable = True
-            asyncio.get_running_loop().call_later(AVOID_UNREACHABLE_S, self._again, instance)
+            asyncio.get_running_loop().call_later(moment_s, self._again, instance)
 
     def avoid_refusing(self, instance: Instance) -> None:
         """It has no room although it should have (another process sends there too): nothing for a moment."""

@@ -12,7 +12,7 @@ and trailers dropped. Memory is bounded: above HIGH_WATER bytes not yet read, th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import httptools
 
@@ -103,11 +103,11 @@ class Connection(asyncio.Protocol):
         self.busy = True
         transport.write(data)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: Iterable[bytes | memoryview]) -> None:
         """Sends more of the request; waits while the workload does not take it. WorkloadFailed once it is gone."""
         if self._lost or self._transport is None:
             raise self._error or WorkloadFailed("WORKLOAD_CLOSED", "The function ended the connection.")
-        self._transport.write(data)
+        self._transport.writelines(data)
         if self._drained is not None:
             await self._drained
 
@@ -122,21 +122,29 @@ class Connection(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """The body received since the last call, waiting for some; b"" at its end. Raises as answer_head does."""
+        pieces = await self.read_pieces()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read_pieces(self) -> list[bytes]:
+        """The same as it came in, none at its end: for those who put it together with something else."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
             if self.complete:
-                return b""
+                return []
             await self._wait()
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._chunks = []
+        chunks, self._chunks = self._chunks, []
         self._buffered = 0
         if self._paused:
             self._paused = False
             if self._transport is not None and not self._lost:
                 self._transport.resume_reading()
-        return data
+        return chunks
+
+    @property
+    def unread(self) -> bool:
+        """Whether something has come that nobody has read yet."""
+        return bool(self._chunks)
 
     def fail(self, error: MeshError) -> None:
         """Ends the exchange with that error, unless its answer is complete already."""
@@ -246,7 +254,8 @@ class Connection(asyncio.Protocol):
         self._silent_bytes = 0
         if self._to_head or status in _BODILESS:
             self.complete = True
-            self.reusable = self._parser.should_keep_alive()
+            # One who announces a body may send it, too, and sooner or later it would be read as the next answer.
+            self.reusable = not self._announces_body() and self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         if self.complete:
@@ -262,6 +271,12 @@ class Connection(asyncio.Protocol):
         if self._head_done and not self.complete:
             self.complete = True
             self.reusable = self._parser.should_keep_alive()
+
+    def _announces_body(self) -> bool:
+        return any(
+            (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
+            for name, value in self.headers
+        )
 
     def _ends_with_connection(self) -> bool:
         """Whether the answer has neither a length nor chunks, so that its end is that of the connection."""

@@ -35,7 +35,8 @@ class Route:
 
     `path` has no leading slash. `methods` empty means all. `revision` is the one that should serve, 0 where none
     should. `failure` says why nothing can be started, empty while something may. `foreign` means that the
-    workload is not one of our runtimes: it has no direct-invoke path and knows nothing of time limits.
+    workload is not one of our runtimes: it has no direct-invoke path and knows nothing of time limits. `body_event`
+    means that its handler gets the body of a request as its event.
     """
 
     uid: str
@@ -50,6 +51,7 @@ class Route:
     needs_key: bool = False
     failure: str = ""
     foreign: bool = False
+    body_event: bool = False
     version: int = 0
 
     def answers(self, method: str) -> bool:
@@ -125,6 +127,19 @@ class PayloadTooLarge(ResourceExhausted):
         super().__init__("BODY_TOO_LARGE", f"The request's body is larger than {limit_bytes} bytes.")
 
 
+class RequestTooSlow(DeadlineExceeded):
+    """The caller took longer to send the request's body than the function may take for all of it."""
+
+    http = 408
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__("REQUEST_TIMEOUT", f"The request's body did not arrive within {limit_s:g} s.")
+
+
+class NoRoom(DeadlineExceeded):
+    """No instance took the request within its time; nothing has run."""
+
+
 class WorkloadFailed(Internal):
     """The workload ended the connection, or did not speak HTTP; it may have seen the request."""
 
@@ -157,8 +172,8 @@ def nothing_ready() -> Unavailable:
     return Unavailable("NO_INSTANCE", "No instance of the function became ready in time.", retry_after_s=1)
 
 
-def no_room(waited_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded("TIMEOUT", f"No instance of the function had room for the request within {waited_s:g} s.")
+def no_room(waited_s: float) -> NoRoom:
+    return NoRoom("TIMEOUT", f"No instance of the function had room for the request within {waited_s:g} s.")
 
 
 def queue_full() -> ResourceExhausted:

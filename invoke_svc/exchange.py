@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanContext
 
 from invoke_svc.admission import Admission, Instance
 from invoke_svc.connection import Connection, NotSent
-from invoke_svc.domain import PayloadTooLarge, Route, Run, timed_out
+from invoke_svc.domain import PayloadTooLarge, RequestTooSlow, Route, Run, timed_out
 from invoke_svc.http_head import AnswerHead, answer_head
 from mesh.errors import MeshError, Unavailable
 from mesh.telemetry import emit_span
@@ -31,19 +31,31 @@ class Upload:
     What was sent first is kept as long as it is small, for the case that an instance says that it has not begun.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes], limit_bytes: int, run: Run) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes | memoryview], limit_bytes: int, run: Run) -> None:
         self._pieces = pieces
         self._limit_bytes = limit_bytes
         self._run = run
         self._replay: bytearray | None = bytearray()
         self._connection: Connection | None = None
         self._attached = asyncio.Event()
+        self._gathered = asyncio.Event()
         self._error: MeshError | None = None
+        self.starved = True
+        """Whether it is the caller who has to send more, and nobody else is waited for."""
         self.ended = False
 
     @property
     def replayable(self) -> bool:
         return self._replay is not None
+
+    async def gathered(self) -> None:
+        """Returns once all of the body is there, or as much as is kept. Raises PayloadTooLarge.
+
+        A place at an instance is worth waiting for this: a caller who sends slowly, or never, takes none.
+        """
+        await self._gathered.wait()
+        if self._error is not None:
+            raise self._error
 
     def attach(self, connection: Connection, head: bytes, *, to_head: bool) -> None:
         """Sends the head and what has come so far, and from now on what comes. Raises NotSent, PayloadTooLarge."""
@@ -62,25 +74,32 @@ class Upload:
         """Moves the body until its end. Never raises but CancelledError: errors go to the connection."""
         try:
             async for piece in self._pieces:
+                self.starved = False
                 if piece:
                     self._run.request_bytes += len(piece)
                     if self._run.request_bytes > self._limit_bytes:
                         raise PayloadTooLarge(self._limit_bytes)
-                    await self._move(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    await self._move(b"%x\r\n" % len(piece), piece, b"\r\n")
+                self.starved = True
+            self.starved = False
             await self._move(b"0\r\n\r\n")
             self.ended = True
         except MeshError as error:
             self._error = error
             if self._connection is not None:
                 self._connection.fail(error)
+        finally:
+            self._gathered.set()
 
-    async def _move(self, frame: bytes) -> None:
-        if self._replay is not None and self._connection is None:
-            await self._attached.wait()
+    async def _move(self, *frame: bytes | memoryview) -> None:
         if self._replay is not None:
-            if len(self._replay) + len(frame) <= REPLAY_BYTES:
-                self._replay += frame
+            if len(self._replay) + sum(map(len, frame)) <= REPLAY_BYTES:
+                self._replay += b"".join(frame)
+                # Where there is no connection yet, what is kept goes first on it.
             else:
+                self._gathered.set()
+                while self._connection is None:
+                    await self._attached.wait()
                 self._replay = None
         connection = self._connection
         if connection is not None:
@@ -100,10 +119,10 @@ class Exchange:
         "_closed",
         "_timer",
         "connection",
-        "expired",
         "head",
         "instance",
         "sent_ns",
+        "silent",
         "upload",
     )
 
@@ -111,7 +130,7 @@ class Exchange:
         self._admission = admission
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
-        self.expired = False
+        self.silent = False
         self.instance = instance
         self.connection = connection
         self.upload = upload
@@ -123,8 +142,15 @@ class Exchange:
         self._timer = self.connection.loop.call_later(limit_s + grace_s, self._expire, limit_s)
 
     def _expire(self, limit_s: float) -> None:
-        self.expired = True
+        if self.upload is not None and self.upload.starved:
+            self.connection.fail(RequestTooSlow(limit_s))
+            return
+        unread = self.connection.unread
+        self.silent = not unread  # else it is the caller who does not read
         self.connection.fail(timed_out(limit_s))
+        if unread:
+            # Whoever passes the answer on waits for that caller, maybe for long: the place is for others now.
+            self.close()
 
     def close(self) -> None:
         """Gives back connection and place; cuts what is not complete."""
@@ -196,7 +222,8 @@ class Dispatcher:
 
     def end(self, route: Route, exchange: Exchange) -> None:
         """Closes an exchange, in whatever way it ended; an instance that overran its time counts as stuck."""
-        if exchange.expired and not route.foreign:
+        if exchange.silent and not route.foreign:
+            self._admission.avoid_silent(exchange.instance)
             self._retire(exchange.instance.state.uid, "it did not answer within its time limit")
         exchange.close()
 
@@ -239,7 +266,7 @@ class Dispatcher:
     async def _queue(
         self, route: Route, run: Run, limit_s: float, at_most_s: float, parent: SpanContext | None
     ) -> Instance:
-        began = time.time_ns()
+        began, since = time.time_ns(), time.monotonic()  # the time of day may jump while it waits
         run.cold_start = run.cold_start or self._admission.is_cold(route)
         left_s = min(at_most_s, self._admission.patience_s(route, limit_s)) - run.queued_s
         error = ""
@@ -249,8 +276,8 @@ class Dispatcher:
             error = failure.reason
             raise
         finally:
-            ended = time.time_ns()
-            run.queued_s += (ended - began) / 1e9
+            waited_s = time.monotonic() - since
+            run.queued_s += waited_s
             if parent is not None:
                 name = "cold start" if run.cold_start else "queue"
-                emit_span(name, parent, began, ended, error=error)
+                emit_span(name, parent, began, began + int(waited_s * 1e9), error=error)

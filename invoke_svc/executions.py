@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from invoke_svc.domain import Run
 from invoke_svc.ports import ExecutionStore
-from mesh.clock import Clock
+from mesh.clock import Clock, Steadiness
 from mesh.logs import get_logger
 from mesh.loops import wait_for_wake
 
@@ -18,6 +18,8 @@ log = get_logger(__name__)
 BATCH_ROWS = 500
 PENDING_LIMIT = 20_000
 PRUNE_INTERVAL_S = 30.0
+STEADY_S = 3600.0
+"""Nothing is deleted for its age so soon after the clock has jumped."""
 _DAY_S = 86_400.0
 
 
@@ -40,6 +42,8 @@ class ExecutionRecorder:
         self._full = asyncio.Event()
         self._touched: set[str] = set()
         self._pruned_at = clock.monotonic()
+        self._steadiness = Steadiness(clock)
+        self._in_doubt = False
         self.dropped = 0
 
     def add(self, run: Run) -> None:
@@ -68,7 +72,7 @@ class ExecutionRecorder:
             await wait_for_wake(self._full, self._flush_interval_s)
             try:
                 await self.flush()
-                await self._prune()
+                await self.prune()
             except Exception as error:
                 log.exception("executions_not_written", error, pending=len(self._pending))
                 await asyncio.sleep(1)
@@ -80,10 +84,12 @@ class ExecutionRecorder:
             batch = [self._pending.popleft() for _ in range(min(BATCH_ROWS, left))]
             left -= len(batch)
             try:
-                await self._store.append(batch)
-            except BaseException:
+                await self._store.append(batch, again=self._in_doubt)
+            except BaseException:  # whether it was committed is not known
                 self._pending.extendleft(reversed(batch))
+                self._in_doubt = True
                 raise
+            self._in_doubt = False
             self._touched.update(run.function_uid for run in batch)
         if self.dropped:
             log.warning("executions_dropped", count=self.dropped)
@@ -96,12 +102,14 @@ class ExecutionRecorder:
         except Exception as error:
             log.exception("executions_lost", error, count=len(self._pending))
 
-    async def _prune(self) -> None:
+    async def prune(self) -> None:
+        """Deletes, once in a while, what is more than is kept of the functions that ran since."""
         if self._clock.monotonic() - self._pruned_at < PRUNE_INTERVAL_S:
             return
         self._pruned_at = self._clock.monotonic()
         touched, self._touched = sorted(self._touched), set()
-        oldest = self._clock.now().timestamp() - self._kept_s
+        steady = self._steadiness.lasted(STEADY_S)
+        oldest = self._clock.now().timestamp() - self._kept_s if steady else 0.0
         count = await self._store.prune(touched, self._kept, oldest)
         if count:
             log.debug("executions_pruned", count=count)

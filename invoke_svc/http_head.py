@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from invoke_svc.domain import WorkloadFailed
 from mesh.errors import InvalidArgument
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
 _KNOWN_NAMES_LIMIT = 4096
+_LONGEST_VALUE = 60_000  # Envoy takes no header of HTTP/2 that is larger than 64 KiB
 
 HOP_BY_HOP = frozenset(
     (
@@ -27,8 +29,8 @@ _NEVER_TO_WORKLOAD = HOP_BY_HOP | {"content-length", "host", "expect", "http2-se
 _OURS = ("x-fn-", "x-fnmesh-", "x-envoy-", "grpc-")
 _TAKEN = frozenset(
     (
-        "x-fn-method", "x-fn-path", "x-fn-host", "x-fn-scheme", "x-fn-ct", "traceparent", "authorization",
-        "content-type",
+        "x-fn-method", "x-fn-path", "x-fn-host", "x-fn-scheme", "x-fn-ct", "x-fn-length", "traceparent",
+        "authorization", "content-type", "prefer",
     )
 )  # fmt: skip
 _WITH_LENGTH = frozenset(("POST", "PUT", "PATCH"))
@@ -38,10 +40,14 @@ class RequestHead:
     """A request as Envoy handed it on: request line and headers, the latter ready to be sent.
 
     `lines` holds `name: value` without ends of lines; `authorization`, `traceparent` and `content_type` are apart,
-    for each of them may be replaced.
+    for each of them may be replaced; values of `prefer` are in `lines` too. `announced_bytes` is the length of a
+    streamed body where its caller said it.
     """
 
-    __slots__ = ("authorization", "content_type", "host", "lines", "method", "target", "traceparent")
+    __slots__ = (
+        "announced_bytes", "authorization", "content_type", "host", "lines", "method", "prefer", "target",
+        "traceparent",
+    )  # fmt: skip
 
     def __init__(self, method: str, target: str, host: str) -> None:
         self.method = method
@@ -51,6 +57,8 @@ class RequestHead:
         self.authorization = ""
         self.traceparent = ""
         self.content_type = ""
+        self.announced_bytes = 0
+        self.prefer: list[str] = []
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> RequestHead:
@@ -88,6 +96,12 @@ class RequestHead:
         head.authorization = taken.get("authorization", "")
         head.traceparent = taken.get("traceparent", "")
         head.content_type = taken.get("x-fn-ct", "")
+        length = taken.get("x-fn-length", "")
+        if length.isdecimal():
+            head.announced_bytes = int(length[:20])
+        if "prefer" in taken:
+            head.prefer = [_text(value) for name, value in metadata if name == "prefer"]
+            lines += [f"prefer: {value}" for value in head.prefer]
         if not _is_method(head.method):
             raise InvalidArgument("METHOD_MALFORMED", "The request's method is not one that HTTP allows.")
         return head
@@ -240,7 +254,10 @@ def _encode_value(value: bytes) -> str:
         text = value.decode("ascii")
         if text.isprintable() and "%" not in text:
             return text
-    return quote_from_bytes(value, safe=" !\"#$&'()*+,/:;<=>?@[]^`{|}\\")
+    encoded = quote_from_bytes(value, safe=" !\"#$&'()*+,/:;<=>?@[]^`{|}\\")
+    if len(encoded) > _LONGEST_VALUE:
+        raise WorkloadFailed("ANSWER_MALFORMED", "The function did not answer in HTTP/1.1: too large headers.")
+    return encoded
 
 
 def _value_text(value: bytes) -> str:

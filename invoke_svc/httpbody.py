@@ -9,17 +9,17 @@ RESET = b"\xff" * 6
 """No HttpBody: Envoy's transcoder cannot decode it and resets the stream, so that the client sees a cut answer."""
 
 
-def encode(data: bytes) -> bytes:
+def encode(*pieces: bytes) -> bytes:
     """An HttpBody with that data and no content type."""
-    size = len(data)
+    size = sum(map(len, pieces))
     if size < 0x80:
-        return b"\x12%c%b" % (size, data) if size else b""
+        return b"\x12%c%b" % (size, b"".join(pieces)) if size else b""
     prefix = bytearray(b"\x12")
     while size >= 0x80:
         prefix.append(size & 0x7F | 0x80)
         size >>= 7
     prefix.append(size)
-    return bytes(prefix) + data
+    return b"".join((prefix, *pieces))
 
 
 def decode(message: bytes) -> tuple[str, bytes]:
@@ -28,3 +28,17 @@ def decode(message: bytes) -> tuple[str, bytes]:
         return "", b""
     body = httpbody_pb2.HttpBody.FromString(message)
     return body.content_type, body.data
+
+
+def decode_piece(message: bytes) -> bytes | memoryview:
+    """The data of a further piece of a stream: not copied where it is all that there is, as Envoy sends it."""
+    if message[:1] == b"\x12":
+        size = shift = 0
+        for at, byte in enumerate(message[1:6], 2):
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                if at + size == len(message):
+                    return memoryview(message)[at:]
+                break
+    return decode(message)[1]

@@ -11,8 +11,8 @@ from invoke_svc.domain import Run
 class ExecutionStore(Protocol):
     """Keeps execution records."""
 
-    async def append(self, runs: Sequence[Run]) -> None:
-        """Stores records; one that is there already stays as it is."""
+    async def append(self, runs: Sequence[Run], *, again: bool = False) -> None:
+        """Stores and counts records. `again`: some may be there already, which stay as they are."""
         ...
 
     async def get(self, function_uid: str, uid: str) -> Run | None:

@@ -121,6 +121,7 @@ def route_of(snapshot: pb.FunctionSnapshot) -> Route:
         needs_key=function.access == function_pb2.ACCESS_KEY,
         failure=(function.deployment_message or "The function could not be started.") if failed else "",
         foreign=function.runtime in _FOREIGN,
+        body_event=function.event_format == function_pb2.EVENT_FORMAT_BODY,
         version=snapshot.version,
     )
 

@@ -7,10 +7,12 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import duration_pb2
+from opentelemetry.trace import Span
 
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
@@ -25,8 +27,8 @@ from invoke_svc.registry_watch import RegistryWatch
 from invoke_svc.routes import RouteTable
 from invoke_svc.service_http import Recorder
 from mesh import deadline, names, pages, telemetry
-from mesh.auth import Scope, current_principal, require_scope
-from mesh.errors import InvalidArgument, MeshError, NotFound, PermissionDenied, ResourceExhausted
+from mesh.auth import Scope, current_principal, require_any, require_scope
+from mesh.errors import InvalidArgument, MeshError, NotFound, ResourceExhausted
 
 PIECE_BYTES = 1024 * 1024
 DIRECT_TARGET = "/.fnmesh/invoke"
@@ -38,6 +40,15 @@ class DirectLimits:
 
     payload_bytes: int
     answer_bytes: int
+
+
+class RunFailed(Exception):
+    """A function did not answer a job: the record of the run, and why."""
+
+    def __init__(self, run: Run, error: MeshError) -> None:
+        super().__init__(error.message)
+        self.run = run
+        self.error = error
 
 
 class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
@@ -65,19 +76,42 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
         route = await self._callable(request.name)
         if len(request.payload) > self._limits.payload_bytes:
             raise PayloadTooLarge(self._limits.payload_bytes)
-        with self._recorded(route) as run, telemetry.span(f"invoke {route.display_name}", function=route.uid):
-            limit_s = _limit_s(route, request)
-            payload = request.payload or b"{}"
-            run.request_bytes = len(request.payload)
-            data = _head(route).encode(_extra(run, limit_s), len(payload)) + payload
-            exchange = await self._begin(route, run, data, limit_s, None)
-            try:
-                body = await self._whole(exchange, run)
-            finally:
-                self._dispatcher.end(route, exchange)
+        with self._recorded(route) as run, _span(route):
+            exchange, body = await self._call(route, run, request.payload, _limit_s(route, request), None)
         answer = self._answer(run, exchange)
         answer.payload = body
         return answer
+
+    async def run_job(
+        self, route: Route, payload: bytes, limit_s: float, head: RequestHead | None = None
+    ) -> tuple[Run, bytes]:
+        """Runs a function for a job, as Invoke does: the record of the run, and the body of its answer.
+
+        `head` is the request to send, of a direct invoke where not given. What kept the function from answering is
+        raised as a RunFailed.
+        """
+        with _span(route):
+            failed: MeshError
+            try:
+                with self._recorded(route, Trigger.JOB) as run:
+                    _, body = await self._call(route, run, payload, limit_s, head)
+                return run, body
+            except MeshError as error:
+                failed = error
+        raise RunFailed(run, failed)
+
+    async def _call(
+        self, route: Route, run: Run, payload: bytes, limit_s: float, head: RequestHead | None
+    ) -> tuple[Exchange, bytes]:
+        run.request_bytes = len(payload)
+        if head is None:
+            head, payload = _head(route), payload or b"{}"
+        data = head.encode(_extra(run, limit_s, head.content_type), len(payload)) + payload
+        exchange = await self._begin(route, run, data, limit_s, None)
+        try:
+            return exchange, await self._whole(exchange, run)
+        finally:
+            self._dispatcher.end(route, exchange)
 
     async def InvokeStream(  # type: ignore[override]  # writes by itself, see below
         self, request_iterator: AsyncIterator[pb.InvokeStreamRequest], context: Any
@@ -89,7 +123,7 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
             raise InvalidArgument("START_MISSING", "The first message of InvokeStream must be `start`.")
         start = first.start
         route = await self._callable(start.name)
-        with self._recorded(route) as run, telemetry.span(f"invoke {route.display_name}", function=route.uid):
+        with self._recorded(route) as run, _span(route):
             limit_s = _limit_s(route, start)
             upload = Upload(_payload(start.payload, parts), self._limits.payload_bytes, run)
             data = _head(route).encode(_extra(run, limit_s), None)
@@ -118,7 +152,7 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
         route = await self._readable(workspace, function)
         size = pages.page_size(request.page_size)
         query = f"executions {route.uid}"
-        position = pages.decode_token(query, request.page_token)
+        position = pages.decode_token(query, request.page_token, (str,))
         runs = await self._store.newest(route.uid, size + 1, str(position[0]) if position else None)
         more = len(runs) > size
         runs = runs[:size]
@@ -128,6 +162,10 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
         )
 
     # --- functions ---
+
+    async def find_callable(self, name: str) -> Route:
+        """The function of a resource name, deployed, for a caller who may invoke it."""
+        return await self._callable(name)
 
     async def _callable(self, name: str) -> Route:
         workspace, function = names.parse(names.FUNCTION, name)
@@ -140,9 +178,7 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
 
     async def _readable(self, workspace: str, function: str) -> Route:
         route = await self._find(workspace, function)
-        principal = current_principal()
-        if not principal.may(Scope.DEPLOY, route.workspace) and not principal.may(Scope.INVOKE, route.workspace):
-            raise PermissionDenied("SCOPE_MISSING", "This needs an API key with the scope 'deploy' or 'invoke'.")
+        require_any(current_principal(), (Scope.DEPLOY, Scope.INVOKE), route.workspace)
         return route
 
     async def _find(self, workspace: str, function: str) -> Route:
@@ -159,9 +195,9 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
     # --- runs ---
 
     @contextlib.contextmanager
-    def _recorded(self, route: Route) -> Iterator[Run]:
+    def _recorded(self, route: Route, trigger: Trigger = Trigger.DIRECT) -> Iterator[Run]:
         now, began = time.time(), time.perf_counter()
-        run = Run(uid=new_run_uid(now), trigger=Trigger.DIRECT, started=now, trace_id=telemetry.current_trace_id())
+        run = Run(uid=new_run_uid(now), trigger=trigger, started=now, trace_id=telemetry.current_trace_id())
         run.function_uid, run.function_name, run.revision = route.uid, route.name, route.revision
         if not run.trace_id:
             run.trace_id, _ = new_trace()
@@ -219,6 +255,10 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
         return answer
 
 
+def _span(route: Route) -> AbstractContextManager[Span]:
+    return telemetry.span(f"invoke {route.display_name}", workspace=route.workspace, function=route.uid)
+
+
 def _limit_s(route: Route, request: pb.InvokeRequest) -> float:
     limit = route.timeout_s
     if request.HasField("timeout"):
@@ -235,10 +275,10 @@ def _head(route: Route) -> RequestHead:
     return RequestHead("POST", f"/api/{route.path}" if route.foreign else DIRECT_TARGET, "fnmesh")
 
 
-def _extra(run: Run, limit_s: float) -> list[str]:
+def _extra(run: Run, limit_s: float, content_type: str = "") -> list[str]:
     traceparent = telemetry.format_traceparent(telemetry.current_context())
     return [
-        "content-type: application/json",
+        f"content-type: {content_type or 'application/json'}",
         f"traceparent: {traceparent or f'00-{run.trace_id}-{run.trace_id[:16]}-00'}",
         f"x-fn-timeout-ms: {max(1, int(limit_s * 1000))}",
         f"x-fn-request-id: {run.uid}",

@@ -11,22 +11,32 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from opentelemetry.trace import SpanContext, SpanKind
 
 from invoke_svc import httpbody
-from invoke_svc.domain import CLIENT_GONE, MethodNotAllowed, NotDeployed, PayloadTooLarge, Route, Run, Trigger
+from invoke_svc.domain import (
+    CLIENT_GONE,
+    MethodNotAllowed,
+    NotDeployed,
+    PayloadTooLarge,
+    RequestTooSlow,
+    Route,
+    Run,
+    Trigger,
+)
 from invoke_svc.exchange import Dispatcher, Exchange, Upload
 from invoke_svc.http_head import RequestHead
 from invoke_svc.identity import new_run_uid, new_trace, read_traceparent
+from invoke_svc.jobs.http_events import prefers_async
 from invoke_svc.routes import RouteTable
 from mesh import telemetry
-from mesh.auth import KeyVerifier, Scope, bearer_secret
-from mesh.errors import Internal, MeshError, PermissionDenied, Unauthenticated, error_body
+from mesh.auth import KeyVerifier, Scope, bearer_secret, require_any
+from mesh.errors import Internal, MeshError, Unauthenticated, error_body
 from mesh.logs import get_logger
 
 log = get_logger(__name__)
@@ -35,12 +45,21 @@ SERVICE = "fnmesh.internal.invoke.v1.HttpService"
 LEAN_METHODS = frozenset((f"/{SERVICE}/InvokeHttp", f"/{SERVICE}/InvokeHttpStream"))
 _REQUEST_LINE_LIMIT = 2048
 _NO_BODY = frozenset((204, 304))
+T = TypeVar("T")
 
 
 class Recorder(Protocol):
     """Takes the record of a run that has ended."""
 
     def add(self, run: Run) -> None: ...
+
+
+class Deferring(Protocol):
+    """Makes jobs of requests; see invoke_svc/jobs/deferring.py."""
+
+    async def defer(
+        self, route: Route, request: RequestHead, pieces: AsyncIterator[bytes | memoryview], uid: str
+    ) -> str: ...
 
 
 class Context(Protocol):
@@ -60,6 +79,7 @@ class HttpLane:
     recorder: Recorder
     verifier: KeyVerifier | None
     max_body_bytes: int
+    deferring: Deferring
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the service to a server."""
@@ -117,11 +137,6 @@ class _Request:
         run.trace_id, sampled = read_traceparent(request.traceparent)
         if not run.trace_id:
             run.trace_id, request.traceparent = new_trace()
-        if messages is None:
-            content_type, body = httpbody.decode(message)
-        else:
-            content_type, body = await _first(messages)
-        request.content_type = request.content_type or content_type
         run.request_line = f"{method} {request.target.partition('?')[0]}"[:_REQUEST_LINE_LIMIT]
         route = lane.routes.find(request.target, method)
         run.function_uid, run.function_name, run.revision = route.uid, route.name, route.revision
@@ -129,10 +144,21 @@ class _Request:
             await _check_key(lane.verifier, route, request)
         if not route.revision:
             raise NotDeployed
+        if messages is None:
+            content_type, body = httpbody.decode(message)
+        else:
+            if request.announced_bytes > lane.max_body_bytes:
+                raise PayloadTooLarge(lane.max_body_bytes)
+            content_type, body = await _in_time(_first(messages), route)
+        request.content_type = request.content_type or content_type
+        if request.prefer and prefers_async(request.prefer):
+            return await self._defer(route, request, body, messages)
         if not sampled:
             return await self._run_function(route, request, body, messages, None)
         telemetry.enter(telemetry.parse_traceparent(request.traceparent))
-        with telemetry.span(f"invoke {route.display_name}", SpanKind.SERVER, function=route.uid) as span:
+        with telemetry.span(
+            f"invoke {route.display_name}", SpanKind.SERVER, workspace=route.workspace, function=route.uid
+        ) as span:
             parent = span.get_span_context()
             if parent.is_valid:
                 request.traceparent = telemetry.format_traceparent(parent)
@@ -174,6 +200,9 @@ class _Request:
         async with asyncio.TaskGroup() as tasks:
             moving = tasks.create_task(upload.run())
             try:
+                if not route.foreign:
+                    # Our runtimes call a handler once they have the whole body: nothing is lost by waiting.
+                    await _in_time(upload.gathered(), route)
                 exchange = await lane.dispatcher.begin(
                     route,
                     run,
@@ -191,6 +220,27 @@ class _Request:
                 moving.cancel()
         raise failure
 
+    async def _defer(
+        self, route: Route, request: RequestHead, body: bytes, messages: AsyncIterator[bytes] | None
+    ) -> bytes:
+        """Makes a job of the request and answers with where it is."""
+        run = self._run
+        pieces = _pieces(body, messages or _no_messages())
+        uid = await _in_time(self._lane.deferring.defer(route, request, pieces, run.uid), route)
+        run.function_uid = ""  # it has not run: no record
+        answer = json.dumps({"job_id": uid, "status": "QUEUED", "location": f"/api/jobs/{uid}"}).encode()
+        self._headed = True
+        await self._context.send_initial_metadata(
+            [
+                ("x-fn-status", "202"),
+                ("x-fn-ct", "application/json"),
+                ("x-fn-h", f"content-length={len(answer)}"),
+                ("x-fn-h", f"location=/api/jobs/{uid}"),
+                ("x-fn-h", "preference-applied=respond-async"),
+            ]
+        )
+        return b"" if self._to_head else httpbody.encode(answer)
+
     async def _answer(self, route: Route, exchange: Exchange, parent: SpanContext | None) -> bytes:
         """Passes the answer on, piece by piece as it comes; returns the last piece."""
         context, run, connection = self._context, self._run, exchange.connection
@@ -205,11 +255,11 @@ class _Request:
             if self._to_head or run.status in _NO_BODY:
                 return b""
             while True:
-                data = await connection.read()
-                run.response_bytes += len(data)
+                pieces = await connection.read_pieces()
+                run.response_bytes += sum(map(len, pieces))
                 if connection.complete:
-                    return httpbody.encode(data)
-                await context.write(httpbody.encode(data))
+                    return httpbody.encode(*pieces)
+                await context.write(httpbody.encode(*pieces))
         finally:
             self._lane.dispatcher.end(route, exchange)
             if parent is not None:
@@ -246,21 +296,34 @@ class _Request:
         return b"" if self._to_head else httpbody.encode(body)
 
 
+async def _in_time(arrival: Awaitable[T], route: Route) -> T:
+    """What the caller sends, within the time that its function has. Raises RequestTooSlow."""
+    try:
+        async with asyncio.timeout(route.timeout_s):
+            return await arrival
+    except TimeoutError:
+        raise RequestTooSlow(route.timeout_s) from None
+
+
 async def _first(messages: AsyncIterator[bytes]) -> tuple[str, bytes]:
     async for message in messages:
         return httpbody.decode(message)
     return "", b""
 
 
-async def _pieces(first: bytes, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _no_messages() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def _pieces(first: bytes, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes | memoryview]:
     yield first
     async for message in messages:
-        yield httpbody.decode(message)[1]
+        yield httpbody.decode_piece(message)
 
 
 async def _check_key(verifier: KeyVerifier, route: Route, request: RequestHead) -> None:
     """Lets holders of a key with the scope `invoke` in. The key is the mesh's and not for the function to see."""
     principal = await verifier.verify(bearer_secret(request.authorization))
-    if not principal.may(Scope.INVOKE, route.workspace):
-        raise PermissionDenied("SCOPE_MISSING", "This needs an API key with the scope 'invoke' in its workspace.")
+    require_any(principal, (Scope.INVOKE,), route.workspace)
     request.authorization = ""

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoke_svc.domain import Run, Trigger
+from invoke_svc.stats.store import add_counts
 from invoke_svc.tables import executions
 from mesh.db import Database
 
@@ -17,7 +18,6 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 PRUNE_ROWS = 50_000
 
 _COLUMNS = tuple(column.name for column in executions.columns)
-# A batch whose commit was in doubt is written again, so rows that are there already are left alone.
 _INSERT = sa.text(
     f"INSERT INTO executions ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of columns only
     f"VALUES ({', '.join(':' + name for name in _COLUMNS)}) ON CONFLICT DO NOTHING"
@@ -30,11 +30,13 @@ class SqlExecutionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def append(self, runs: Sequence[Run]) -> None:
-        rows = [_row(run) for run in runs]
-
+    async def append(self, runs: Sequence[Run], *, again: bool = False) -> None:
         async def insert(conn: AsyncConnection) -> None:
-            await conn.execute(_INSERT, rows)
+            there = await _there(conn, runs) if again else frozenset()
+            new = [run for run in runs if run.uid not in there]
+            if new:
+                await conn.execute(_INSERT, [_row(run) for run in new])
+                await add_counts(conn, new)
 
         await self._database.transaction(insert)
 
@@ -65,6 +67,12 @@ class SqlExecutionStore:
             return count
 
         return await self._database.transaction(drop)
+
+
+async def _there(conn: AsyncConnection, runs: Sequence[Run]) -> frozenset[str]:
+    """Which of these are stored already."""
+    uid = executions.c.uid
+    return frozenset((await conn.execute(sa.select(uid).where(uid.in_([run.uid for run in runs])))).scalars())
 
 
 def _row(run: Run) -> dict[str, Any]:

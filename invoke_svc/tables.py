@@ -27,3 +27,27 @@ executions = sa.Table(
     sa.Column("response_bytes", sa.BigInteger, nullable=False),
     sa.Index("executions_by_age", "uid"),
 )
+
+run_counts = sa.Table(
+    "run_counts",
+    metadata,
+    sa.Column("function_uid", sa.String(32), primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("bucket", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("duration_s", sa.Double, nullable=False),
+    sa.Index("run_counts_by_age", "step"),
+)
+"""Runs by function, step of time and bucket of duration (stats/tally.py); they outlive the records they count."""
+
+run_totals = sa.Table(
+    "run_totals",
+    metadata,
+    sa.Column("function_uid", sa.String(32), primary_key=True),
+    sa.Column("bucket", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("duration_s", sa.Double, nullable=False),
+)
+"""All runs of a function by bucket of duration (stats/totals.py), for as long as it runs now and then."""

@@ -162,9 +162,14 @@ def acting_as(principal: Principal) -> Iterator[None]:
 
 def require_scope(scope: Scope, workspace: str | None = None) -> Principal:
     """The caller, who has the scope (in the workspace with that identifier). Raises PermissionDenied."""
-    principal = current_principal()
-    if not principal.may(scope):
-        raise PermissionDenied("SCOPE_MISSING", f"This needs an API key with the scope '{scope}'.", scope=scope)
-    if not principal.may(scope, workspace):
+    return require_any(current_principal(), (scope,), workspace)
+
+
+def require_any(principal: Principal, scopes: Sequence[Scope], workspace: str | None = None) -> Principal:
+    """The principal, who has one of the scopes (in the workspace with that identifier). Raises PermissionDenied."""
+    if not any(principal.may(scope) for scope in scopes):
+        wanted = " or ".join(f"'{scope}'" for scope in scopes)
+        raise PermissionDenied("SCOPE_MISSING", f"This needs an API key with the scope {wanted}.", scope=scopes[0])
+    if not any(principal.may(scope, workspace) for scope in scopes):
         raise PermissionDenied("WORKSPACE_DENIED", "The API key is bound to another workspace.")
     return principal

@@ -10,20 +10,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from mesh import migrations
+from mesh.errors import Unavailable
 from mesh.loops import Backoff
 
 T = TypeVar("T")
@@ -59,6 +58,17 @@ counters = sa.Table(
 """Made by `Database.migrate`; see `next_version`."""
 
 
+class DatabaseUnavailable(Unavailable):
+    """The database is not there, starts or stops, or has cut the connection."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "DATABASE_UNAVAILABLE",
+            "The database does not answer; try again, and see that it runs where FNMESH_DATABASE_URL says.",
+            retry_after_s=1,
+        )
+
+
 class Database:
     """The tables of one service. Make it, `await migrate(...)`, use it, `await close()`."""
 
@@ -88,36 +98,44 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in a read-only transaction that sees one snapshot."""
-        async with self._reader.connect() as conn:
-            if not self.is_sqlite:
-                await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            async with conn.begin():
-                yield conn
+        """A connection in a read-only transaction that sees one snapshot. Raises DatabaseUnavailable."""
+        with _told_if_lost():
+            async with AsyncExitStack() as stack:
+                conn = await self._connected(self._reader)
+                stack.push_async_exit(conn)
+                if not self.is_sqlite:
+                    await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                async with conn.begin():
+                    yield conn
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self, *, in_turn: bool = True) -> AsyncIterator[AsyncConnection]:
         """A connection in a write transaction: committed at the end, rolled back where anything is raised.
 
         Only one at a time in the whole service, also across processes: do nothing slow in it, and never open
-        another one within it.
+        another one within it. Without `in_turn` PostgreSQL runs it beside others (READ COMMITTED): for work whose
+        rows are locked or compared one by one. Raises DatabaseUnavailable; then it is not known whether a commit
+        that had begun was done.
         """
-        async with AsyncExitStack() as stack:
-            conn = await self._begun()
-            stack.push_async_exit(conn)
-            if not self.is_sqlite:
-                await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
-            yield conn
-            await conn.commit()
+        with _told_if_lost():
+            async with AsyncExitStack() as stack:
+                conn = await self._begun()
+                stack.push_async_exit(conn)
+                if in_turn and not self.is_sqlite:
+                    await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
+                yield conn
+                await conn.commit()
 
-    async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]], *, attempts: int = 3) -> T:
+    async def transaction(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, attempts: int = 3, in_turn: bool = True
+    ) -> T:
         """Runs `work` in a write transaction, again where the database was busy or the connection was lost."""
         for tried in range(1, attempts + 1):
             try:
-                async with self.write() as conn:
+                async with self.write(in_turn=in_turn) as conn:
                     return await work(conn)
-            except DBAPIError as error:
-                if tried == attempts or not (_is_busy(error) or error.connection_invalidated):
+            except (DBAPIError, DatabaseUnavailable) as error:
+                if tried == attempts or not (isinstance(error, DatabaseUnavailable) or _is_busy(error)):
                     raise
                 await asyncio.sleep(_BUSY_BACKOFF.delay_s(tried))
         raise AssertionError("unreachable")
@@ -131,7 +149,7 @@ class Database:
         for tried in range(1, _BUSY_ATTEMPTS + 1):
             conn: AsyncConnection | None = None
             try:
-                conn = await self._writer.connect()
+                conn = await self._connected(self._writer)
                 await conn.begin()
             except BaseException as error:
                 if conn is not None:
@@ -143,6 +161,14 @@ class Database:
                 return conn
         raise AssertionError("unreachable")
 
+    @staticmethod
+    async def _connected(engine: AsyncEngine) -> AsyncConnection:
+        """A connection. Raises DatabaseUnavailable where the database cannot be reached."""
+        try:
+            return await engine.connect()
+        except (OSError, sa.exc.TimeoutError) as error:  # the driver's own, and: no connection was given back
+            raise DatabaseUnavailable from error
+
     async def migrate(self, migrations_dir: Path) -> None:
         """Brings the schema up to the newest of the migrations (`<dir>/versions/*.py`), in one transaction.
 
@@ -150,11 +176,16 @@ class Database:
         the database is newer than this code.
         """
         if not self.is_sqlite:
-            async with self._writer.connect() as conn, conn.begin():
-                await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
-                await conn.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
+            with _told_if_lost():
+                async with AsyncExitStack() as stack:
+                    conn = await self._connected(self._writer)
+                    stack.push_async_exit(conn)
+                    await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
+                    await conn.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
+                    await conn.commit()
         async with self.write() as conn:
-            await conn.run_sync(_upgrade, migrations_dir)
+            if not await conn.run_sync(migrations.is_current, migrations_dir):
+                await conn.run_sync(migrations.upgrade, migrations_dir, counters)
 
     async def ping(self) -> None:
         """Raises where the database cannot be reached."""
@@ -222,24 +253,28 @@ def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
     return engine
 
 
+@contextmanager
+def _told_if_lost() -> Iterator[None]:
+    """A connection that is lost within is UNAVAILABLE to the caller, and no error of this mesh."""
+    try:
+        yield
+    except Exception as error:
+        if _is_lost(error):
+            raise DatabaseUnavailable from error
+        raise
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether PostgreSQL has gone, starts, stops, or has no connection left (SQLSTATE classes 08 and 57P, 53300)."""
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        error = error.orig if isinstance(error.orig, Exception) else error
+    return isinstance(error, ConnectionError) or str(getattr(error, "sqlstate", "")).startswith(("08", "57P", "53300"))
+
+
 def _is_busy(error: DBAPIError) -> bool:
     cause = error.orig
     if isinstance(cause, sqlite3.OperationalError):
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return getattr(cause, "sqlstate", "") in ("40001", "40P01", "55P03")
-
-
-def _upgrade(conn: sa.Connection, migrations_dir: Path) -> None:
-    counters.create(conn, checkfirst=True)
-    script = ScriptDirectory(str(migrations_dir))
-
-    def steps(revision: Any, context: Any) -> Any:
-        known = {one.revision for one in script.walk_revisions()}
-        for one in (revision,) if isinstance(revision, str) else revision:
-            if one not in known:
-                raise RuntimeError(f"The database is newer than this version of the mesh (revision {one}).")
-        return script._upgrade_revs("head", revision)
-
-    context = MigrationContext.configure(conn, opts={"fn": steps, "render_as_batch": True})
-    with Operations.context(context):
-        context.run_migrations()

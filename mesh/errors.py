@@ -51,15 +51,23 @@ class MeshError(Exception):
         retry_after_s: float | None = None,
         **metadata: object,
     ) -> None:
+        message = _on_one_line(message)
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.fields = dict(fields or {})
+        self.fields = {path: _on_one_line(text) for path, text in (fields or {}).items()}
         self.retry_after_s = retry_after_s
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reason!r}, {self.message!r})"
+
+
+def _on_one_line(text: str) -> str:
+    """Messages quote what was sent: control characters of it are shown (`\\n`), not passed on to terminals and logs."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class InvalidArgument(MeshError):

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 import uvloop
 
-from mesh import logs, telemetry
+from mesh import disk, logs, telemetry
 from mesh.errors import MeshError
 from mesh.logs import get_logger
 from mesh.settings import MeshSettings, SettingsError
@@ -50,6 +50,7 @@ def run(
     try:
         settings = settings_type.load()
         logs.setup(name, settings.log_level)
+        disk.watch(settings.data_dir)
         if arguments and arguments[0] not in actions:
             known = ", ".join(sorted(actions)) or "none"
             raise SettingsError(f"'{arguments[0]}' is not a subcommand (there are: {known}).")
@@ -59,16 +60,19 @@ def run(
     except SettingsError as error:
         _leave(name, str(error), EXIT_SETTINGS)
     except (StartupError, MeshError, OSError) as error:
-        _leave(name, str(error), EXIT_FAILED)
+        _leave(name, str(disk.told(error) or error), EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
     except BaseExceptionGroup as group:
-        told = _first_told(group)
+        told = disk.told(group) or _first_told(group)
         if told is not None:
             _leave(name, str(told), EXIT_FAILED)
         log.exception("service_failed", group)
         sys.exit(EXIT_FAILED)
     except Exception as error:
+        told = disk.told(error)
+        if told is not None:
+            _leave(name, str(told), EXIT_FAILED)
         log.exception("service_failed", error)
         sys.exit(EXIT_FAILED)
     sys.exit(0)

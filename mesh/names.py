@@ -10,8 +10,11 @@ WORKSPACE = "workspaces/*"
 FUNCTION = "workspaces/*/functions/*"
 REVISION = "workspaces/*/functions/*/revisions/*"
 BUILD = "workspaces/*/functions/*/builds/*"
+SECRET = "workspaces/*/functions/*/secrets/*"  # noqa: S105 -- the form of a name
 EXECUTION = "workspaces/*/functions/*/executions/*"
 DEPLOYMENT = "workspaces/*/functions/*/deployment"
+JOB = "workspaces/*/jobs/*"
+SCHEDULE = "workspaces/*/schedules/*"
 API_KEY = "apiKeys/*"
 TRACE = "traces/*"
 

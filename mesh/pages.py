@@ -11,6 +11,8 @@ from mesh.errors import InvalidArgument
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 
+_MAX_PART_CHARACTERS = 512
+
 Position = list[str | int]
 
 
@@ -28,20 +30,32 @@ def encode_token(query: str, position: Position) -> str:
     return base64.urlsafe_b64encode(payload).decode().rstrip("=")
 
 
-def decode_token(query: str, token: str) -> Position | None:
-    """The position in a token; None for an empty one. InvalidArgument where it belongs to another listing."""
+def decode_token(query: str, token: str, kinds: tuple[type, ...] | None = None) -> Position | None:
+    """The position in a token; None for an empty one. InvalidArgument where it belongs to another listing.
+
+    Anybody can make up a token: `kinds` are the types (str, int) that the position must have, one for each part,
+    and what no database takes (a NUL character, a number of more than 64 bits) is refused here.
+    """
     if not token:
         return None
+    position: Position = []
     try:
         payload = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         fingerprint, *position = payload
-        good = fingerprint == _fingerprint(query) and all(isinstance(one, str | int) for one in position)
+        good = fingerprint == _fingerprint(query) and all(_is_part(one) for one in position)
+        good = good and (kinds is None or [type(one) for one in position] == list(kinds))
     except (ValueError, TypeError, RecursionError):
         good = False
     if not good:
         message = "page_token is not one that the same listing gave; start again without it."
         raise InvalidArgument("PAGE_TOKEN_INVALID", message, fields={"page_token": message})
     return list(position)
+
+
+def _is_part(one: object) -> bool:
+    if isinstance(one, str):
+        return "\0" not in one and one.isprintable() and len(one) <= _MAX_PART_CHARACTERS
+    return type(one) is int and abs(one) < 2**63
 
 
 def _fingerprint(query: str) -> str:

@@ -17,15 +17,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from opentelemetry.trace import SpanKind
 
-from mesh import auth, deadline, telemetry
+from mesh import auth, deadline, disk, telemetry
 from mesh.auth import Authenticator
 from mesh.errors import (
     STATUS_DETAILS_KEY,
     DeadlineExceeded,
     Internal,
+    InvalidArgument,
     MeshError,
     Unauthenticated,
     Unavailable,
+    Unimplemented,
     to_status,
 )
 from mesh.logs import get_logger
@@ -185,7 +187,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
                 return _refusal(handler, error)
         if details.method in self._lean or service in _OPEN_SERVICES:
             return handler
-        telemetry.enter(telemetry.extract(metadata))
+        telemetry.enter(telemetry.extract(metadata), auth.current_principal().workspace)
         long = method.startswith(LONG_PREFIXES) or method in self._long
         return _wrapped(handler, details.method.removeprefix("/"), self._draining if long else None)
 
@@ -216,6 +218,7 @@ def _wrapped(handler: Any, name: str, draining: Draining | None) -> Any:
         try:
             # A stream that lasts for as long as the process has no duration worth a span.
             with nullcontext() if draining is not None else telemetry.span(name, SpanKind.SERVER):
+                request = _readable(request, handler)
                 if not generator:
                     return await inner(request, context)
                 async with aclosing(inner(request, context)) as messages:
@@ -256,9 +259,50 @@ def _rebuilt(handler: Any, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> A
     make = kinds[bool(handler.request_streaming), bool(handler.response_streaming)]
     return make(
         behaviour,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=_lenient(handler.request_deserializer),
         response_serializer=handler.response_serializer,
     )
+
+
+class _Unreadable:
+    """Stands for a message that is not one of the method's: gRPC itself would answer INTERNAL and log a traceback."""
+
+
+def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except Exception:
+            return _Unreadable()
+
+    return read
+
+
+def _readable(request: Any, handler: Any) -> Any:
+    """The request, or the iterator over its messages. Both raise InvalidArgument for one that cannot be decoded."""
+    return _Messages(request) if handler.request_streaming else _checked(request)
+
+
+def _checked(message: Any) -> Any:
+    if isinstance(message, _Unreadable):
+        raise InvalidArgument(
+            "REQUEST_UNREADABLE", "The bytes sent are not a message of this method: call it with a client of this API."
+        )
+    return message
+
+
+class _Messages:
+    def __init__(self, messages: Any) -> None:
+        self._next = aiter(messages)
+
+    def __aiter__(self) -> _Messages:
+        return self
+
+    async def __anext__(self) -> Any:
+        return _checked(await anext(self._next))
 
 
 def _stopping() -> MeshError:
@@ -269,6 +313,12 @@ def _unexpected(error: Exception, method: str) -> MeshError:
     left = deadline.remaining_s()
     if isinstance(error, TimeoutError) and left is not None and left <= 0:
         return DeadlineExceeded("DEADLINE_EXCEEDED", "The call took longer than its deadline.")
+    if isinstance(error, NotImplementedError):
+        return Unimplemented("UNIMPLEMENTED", "This version of the mesh does not have this call; upgrade the mesh.")
+    behind = disk.told(error)
+    if behind is not None:
+        log.error("disk_refuses", method=method, reason=behind.reason, error=behind.message)
+        return behind
     log_id = secrets.token_hex(6)
     log.exception("rpc_failed", error, method=method, log_id=log_id)
     return Internal("INTERNAL", f"Something went wrong inside the mesh (log id {log_id}).", log_id=log_id)

@@ -19,6 +19,14 @@ _PARTS = ("REGISTRY", "BUILD", "DEPLOY", "INVOKE", "GATEWAY", "WORKLOAD", "UP", 
 _NOT_OURS = frozenset({"FNMESH_SERVER", "FNMESH_API_KEY", "FNMESH_REQUIRE"})
 
 
+OLDER_NAMES = {
+    "FNMESH_CLUSTER_ALIASES": "gateway_cluster_aliases",
+    "LOKI_SERVICE_URL": "loki_url",
+    "PROMETHEUS_SERVICE_URL": "gateway_prometheus_url",
+}
+"""Names by which systems that came before call a setting: taken where the setting itself is not given."""
+
+
 class SettingsError(Exception):
     """The settings are wrong; the text is one sentence that says which and what to do."""
 
@@ -69,6 +77,8 @@ class MeshSettings(BaseSettings):
     deploy_address: str = _socket("deploy")
     invoke_address: str = _socket("invoke")
     gateway_address: str = _socket("gateway")
+    loki_url: str = Field(default="", repr=False)
+    """A Loki (`http://loki:3100`) that log lines of functions are sent to and read from; older: LOKI_SERVICE_URL."""
 
     @model_validator(mode="after")
     def _fill_in(self) -> Self:
@@ -80,10 +90,16 @@ class MeshSettings(BaseSettings):
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
         """The settings of this process. Raises SettingsError with one sentence."""
-        known = check_names(cls, os.environ if environ is None else environ)
+        given = os.environ if environ is None else environ
+        known = check_names(cls, given)
+        older: dict[str, Any] = {
+            field: given[name]
+            for name, field in OLDER_NAMES.items()
+            if field in cls.model_fields and field not in known and given.get(name)
+        }
         try:
             values: dict[str, Any] = dict(known)
-            return cls() if environ is None else cls(**values)
+            return cls(**older) if environ is None else cls(**values, **older)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             name = PREFIX + "_".join(str(one) for one in first["loc"]).upper()
@@ -119,7 +135,7 @@ class MeshSettings(BaseSettings):
         shown: dict[str, object] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name in ("database_url", "blob_url") and "@" in str(value):
+            if name in ("database_url", "blob_url", "loki_url", "gateway_prometheus_url") and "@" in str(value):
                 scheme, _, rest = str(value).partition("://")
                 value = f"{scheme}://****@{rest.rpartition('@')[2]}"
             shown[name] = value if isinstance(value, bool | int | float) or value is None else str(value)
@@ -135,7 +151,7 @@ def check_names(kind: type[MeshSettings], environ: Mapping[str, str]) -> dict[st
     own = kind.service.upper()
     fields: dict[str, str] = {}
     for name, value in environ.items():
-        if not name.upper().startswith(PREFIX) or name in _NOT_OURS:
+        if not name.upper().startswith(PREFIX) or name in _NOT_OURS or name in OLDER_NAMES:
             continue
         field = name[len(PREFIX) :].lower()
         if field in kind.model_fields and name.isupper():

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry import context as otel_context
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 Attribute = str | bool | int | float
 Metadata = Sequence[tuple[str, str | bytes]]
 TRACEPARENT = "traceparent"
+WORKSPACE = "fnmesh.workspace"
+"""Attribute: the workspace (`ws-...`) that a span, and all below it, belongs to. Says which keys may read it."""
 
+_workspace: ContextVar[str] = ContextVar("fnmesh_trace_workspace", default="")
 _NOT_SAMPLED = NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)
 
 
@@ -145,9 +149,12 @@ def make_sampler(rate: float, share: float) -> Sampler:
     return sampling.ParentBased(root=RateSampler())
 
 
-def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: Attribute) -> AbstractContextManager[Span]:
+def span(
+    name: str, kind: SpanKind = SpanKind.INTERNAL, *, workspace: str = "", **attributes: Attribute
+) -> AbstractContextManager[Span]:
     """A span around a step that takes time. Not started where the trace is not sampled.
 
+    `workspace` says whose it is, where what it is within does not say so already.
     An exception that passes through it is recorded on it by its type only (its text may hold user data).
     """
     tracer = _tracer
@@ -156,7 +163,8 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: Attribute)
     parent = trace.get_current_span().get_span_context()
     if parent.is_valid and not parent.trace_flags.sampled:
         return nullcontext(_NOT_SAMPLED)
-    return _started(tracer, name, kind, attributes)
+    workspace = workspace or _workspace.get()
+    return _started(tracer, name, kind, attributes | {WORKSPACE: workspace} if workspace else attributes)
 
 
 @contextmanager
@@ -248,19 +256,28 @@ def extract(metadata: Metadata) -> SpanContext | None:
     return None
 
 
-def enter(parent: SpanContext | None) -> None:
-    """Makes a remote span (or none) the current one for the rest of this task. For servers and loops."""
+def enter(parent: SpanContext | None, workspace: str = "") -> None:
+    """Makes a remote span (or none) the current one for the rest of this task. For servers and loops.
+
+    Spans begun in it belong to the workspace, if one is given.
+    """
+    _workspace.set(workspace)
     base = otel_context.Context()
     otel_context.attach(base if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), base))
 
 
 @contextmanager
-def within(traceparent: str) -> Iterator[None]:
-    """Within it the span that a stored `traceparent` names is the current one: work resumed from a row."""
+def within(traceparent: str, workspace: str = "") -> Iterator[None]:
+    """Within it the span that a stored `traceparent` names is the current one: work resumed from a row.
+
+    Spans begun in it belong to the workspace, if one is given.
+    """
     parent = parse_traceparent(traceparent) if traceparent else None
     base = otel_context.Context()
     token = otel_context.attach(base if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), base))
+    owner = _workspace.set(workspace)
     try:
         yield
     finally:
+        _workspace.reset(owner)
         otel_context.detach(token)

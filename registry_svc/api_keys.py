@@ -41,8 +41,8 @@ def new_key(
     expire_time: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """A key and its secret. InvalidArgument."""
-    if len(display_name) > 128:
-        rules.refuse("NAME_INVALID", "display_name", "More than 128 characters of display_name.")
+    if len(display_name) > 128 or not rules.shown(display_name):
+        rules.refuse("NAME_INVALID", "display_name", "display_name has at most 128 characters, no control ones.")
     if not scopes or any(scope not in SCOPES for scope in scopes):
         rules.refuse("SCOPES_INVALID", "scopes", "Name at least one of the scopes admin, deploy, invoke.")
     if expire_time is not None and expire_time <= now:

@@ -23,6 +23,7 @@ from registry_svc.changes import Changes
 from registry_svc.context import Context
 from registry_svc.key_store import KeyStore
 from registry_svc.repeats import Repeats
+from registry_svc.secret_store import SecretStore
 from registry_svc.secrets_key import DecryptionError, load_cipher
 from registry_svc.settings import RegistrySettings
 from registry_svc.store import FunctionStore, WorkspaceStore
@@ -40,7 +41,9 @@ async def running(
     async with AsyncExitStack() as stack:
         database = await bootstrap.open_database(settings)
         stack.push_async_callback(database.close)
-        context = Context(database, cipher, clock, Changes(), WorkspaceStore(), FunctionStore(cipher))
+        context = Context(
+            database, cipher, clock, Changes(), WorkspaceStore(), FunctionStore(cipher), SecretStore(cipher)
+        )
         await _check_key(context, settings)
         key_store = KeyStore()
         verifier = StoreKeyVerifier(database, key_store, clock)
@@ -82,6 +85,7 @@ async def _check_key(context: Context, settings: RegistrySettings) -> None:
     try:
         async with context.database.read() as conn:
             await context.functions.check_key(conn)
+            await context.secrets.check_key(conn)
     except DecryptionError:
         raise StartupError(
             f"{settings.registry_secrets_key_file} is not the key that the stored env values were encrypted "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.auth import Scope, require_scope
+from mesh.auth import Scope, current_principal, require_scope
 from mesh.clock import Clock
 from mesh.db import Database
 from mesh.errors import Aborted, InvalidArgument, NotFound
@@ -16,6 +16,7 @@ from mesh.names import FUNCTION, WORKSPACE, parse
 from mesh.telemetry import current_context, format_traceparent
 from registry_svc.changes import Changes
 from registry_svc.domain import Function, Revision, Workspace, decided
+from registry_svc.secret_store import SecretStore
 from registry_svc.secrets_key import EnvCipher
 from registry_svc.store import FunctionStore, WorkspaceStore
 
@@ -32,6 +33,7 @@ class Context:
     changes: Changes
     workspaces: WorkspaceStore
     functions: FunctionStore = field(repr=False)
+    secrets: SecretStore = field(repr=False)
 
     async def save(self, conn: AsyncConnection, before: Function, after: Function, *, edited: bool = True) -> Function:
         """Writes what has become of a function; returns it as it is now. `edited` by a person: it gets a new etag."""
@@ -55,6 +57,8 @@ class Context:
     ) -> Function:
         """The function of a resource name, which the caller may work on (or what else `scope` says)."""
         workspace_reference, reference = parse(FUNCTION, name, field=field)
+        if workspace_reference == "-":
+            return await self._anywhere(conn, reference, scope)
         workspace = await self._workspace(conn, workspace_reference, scope)
         function = await self.functions.find(conn, reference, workspace.uid)
         if function is None:
@@ -76,6 +80,16 @@ class Context:
                 revision=reference,
             )
         return revision
+
+    async def _anywhere(self, conn: AsyncConnection, reference: str, scope: Scope) -> Function:
+        """The function with an identifier, in any workspace that the caller may see."""
+        require_scope(scope)
+        function = await self.functions.find(conn, reference) if reference.startswith("fn-") else None
+        own = current_principal().workspace
+        if function is None or (own and own != function.workspace_uid):
+            message = f"There is no function with the identifier '{reference}'."
+            raise NotFound("FUNCTION_NOT_FOUND", message, function=reference)
+        return function
 
     async def _workspace(self, conn: AsyncConnection, reference: str, scope: Scope = Scope.DEPLOY) -> Workspace:
         require_scope(scope)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as internal_pb
-from fnmesh.registry.v1 import api_key_pb2, function_pb2, revision_pb2, workspace_pb2
-from mesh.names import API_KEY, BUILD, FUNCTION, REVISION, WORKSPACE, format_name
+from fnmesh.registry.v1 import api_key_pb2, function_pb2, revision_pb2, secret_pb2, workspace_pb2
+from mesh.names import API_KEY, BUILD, FUNCTION, REVISION, SECRET, WORKSPACE, format_name
 from registry_svc import rules
 from registry_svc.domain import (
     Access,
@@ -26,6 +26,7 @@ from registry_svc.domain import (
     RunSettings,
     Runtime,
     Scaling,
+    Secret,
     Spec,
     Target,
     Workspace,
@@ -59,8 +60,9 @@ def enum_of(kind: type[E], value: int, field: str) -> E:
         rules.refuse("ENUM_INVALID", field, f"{value} is not a value of {field}.")
 
 
-def workspace_to_proto(workspace: Workspace) -> workspace_pb2.Workspace:
+def workspace_to_proto(workspace: Workspace, function_count: int = 0) -> workspace_pb2.Workspace:
     return workspace_pb2.Workspace(
+        function_count=function_count,
         name=format_name(WORKSPACE, workspace.uid),
         uid=workspace.uid,
         display_name=workspace.display_name,
@@ -117,6 +119,8 @@ def function_to_proto(function: Function, *, env: str = "masked") -> function_pb
         update_time=to_timestamp(function.update_time),
         etag=function.etag,
         delete_time=to_timestamp(function.delete_time),
+        number=function.number,
+        source_digest=function.source_digest,
     )
 
 
@@ -151,7 +155,7 @@ def spec_from_proto(message: function_pb2.Function, stored_env: Mapping[str, str
             limits=rules.limits(
                 message.limits.memory_bytes,
                 message.limits.cpu_millis,
-                _milliseconds(message.limits.timeout),
+                _milliseconds(message.limits.timeout) if message.limits.HasField("timeout") else 0,
                 message.limits.concurrency,
             ),
             handler=rules.handler(message.handler),
@@ -169,8 +173,9 @@ def _scaling(message: function_pb2.Scaling) -> Scaling:
 
 
 def _milliseconds(duration: Any) -> int:
+    """Its whole milliseconds; -1 for less than one, also for none: somebody said that it takes no time."""
     nanos = duration.seconds * 1_000_000_000 + duration.nanos
-    if nanos and nanos < 1_000_000:
+    if nanos < 1_000_000:
         return -1
     return int(nanos // 1_000_000)
 
@@ -209,6 +214,14 @@ def revision_to_proto(function: Function, revision: Revision) -> revision_pb2.Re
         error=revision.error,
         runtime=int(revision.runtime),  # type: ignore[arg-type]
         target=int(revision.target),  # type: ignore[arg-type]
+    )
+
+
+def secret_to_proto(function: Function, secret: Secret) -> secret_pb2.Secret:
+    return secret_pb2.Secret(
+        name=format_name(SECRET, function.workspace_uid, function.uid, secret.key),
+        key=secret.key,
+        set_time=to_timestamp(secret.set_time),
     )
 
 

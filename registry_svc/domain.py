@@ -5,12 +5,15 @@ The numbers of the enums are those of the API, so that they can be stored and se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, IntEnum, auto
 
 SERVED_LIMIT = 50
+DEFAULT_WORKSPACE = "ws-default"
+EXAMPLE_NUMBERS = frozenset({1001, 1002})
+"""Numbers that a function has only where it asks for one."""
 
 
 class Runtime(IntEnum):
@@ -136,6 +139,10 @@ class Function:
     deployment_message: str = ""
     report_version: int = 0
     delete_time: datetime | None = None
+    number: int = 0
+    """What older callers know it by; 0 outside the default workspace."""
+    source_digest: str = ""
+    """What the next build takes where it names none."""
     traceparent: str = ""
     """The call that last decided what should run, so that what follows from it is in its trace; empty for none."""
 
@@ -172,6 +179,15 @@ class Revision:
 
 
 @dataclass(frozen=True)
+class Secret:
+    """That a function has a secret; its value is not here."""
+
+    function_uid: str
+    key: str
+    set_time: datetime
+
+
+@dataclass(frozen=True)
 class ApiKey:
     """An API key; its secret is not kept."""
 
@@ -192,6 +208,14 @@ class ApiKey:
 def methods_overlap(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
     """Whether a request could be meant for both; no methods means all of them."""
     return not left or not right or not set(left).isdisjoint(right)
+
+
+def next_number(last: int) -> int:
+    """The number after `last` that nobody may ask for."""
+    number = last + 1
+    while number in EXAMPLE_NUMBERS:
+        number += 1
+    return number
 
 
 def serve(function: Function, number: int) -> Function:
@@ -222,9 +246,14 @@ def step_back(function: Function) -> Function | None:
     return replace(_wanting(function, function.served[-2]), running=True, served=function.served[:-1])
 
 
-def restore(function: Function, revision: Revision) -> Function:
-    """The function with the settings that the revision froze."""
-    return replace(function, spec=replace(function.spec, run=revision.run))
+def restore(function: Function, revision: Revision, secret_keys: Collection[str] = ()) -> Function:
+    """The function with the settings that the revision froze; what is a secret by now is env no more."""
+    return replace(function, spec=replace(function.spec, run=without_env(revision.run, secret_keys)))
+
+
+def without_env(run: RunSettings, keys: Collection[str]) -> RunSettings:
+    """The settings without these env keys."""
+    return replace(run, env={key: value for key, value in run.env.items() if key not in keys})
 
 
 def stop(function: Function) -> Function:

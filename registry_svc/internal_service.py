@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from mesh.auth import KeyVerifier, Scope
+from mesh.errors import NotFound
 from mesh.names import WORKSPACE, format_name
 from registry_svc import convert, reports, rollouts, rules
 from registry_svc.api_keys import SCOPES
@@ -17,6 +18,7 @@ from registry_svc.context import Context
 from registry_svc.domain import DeploymentState, Function, Runtime, Target
 from registry_svc.settings import RegistrySettings
 from registry_svc.watch import Bookmark, Reset, Snapshot, snapshots, watch_functions
+from registry_svc.workspaces import find_or_create_workspace
 
 NAME = "fnmesh.internal.registry.v1.RegistryInternalService"
 _SCOPE_NUMBERS: dict[Scope, Any] = {scope: number for number, scope in SCOPES.items()}
@@ -60,6 +62,7 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
                 runtime=convert.enum_of(Runtime, request.runtime, "runtime"),
                 default_target=convert.enum_of(Target, request.default_target, "default_target"),
                 deploy=request.deploy,
+                source_digest=rules.source_digest(request.source_digest),
             )
             return pb.CreateRevisionResponse(
                 revision=convert.revision_to_proto(function, revision),
@@ -97,7 +100,7 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
 
     async def GetWorkload(self, request: pb.GetWorkloadRequest, context: Any) -> pb.GetWorkloadResponse:
         async with self._context.database.read() as conn:
-            function, revision = await reports.workload(
+            function, revision, secrets = await reports.workload(
                 self._context, conn, request.function_uid, request.revision_number
             )
         return pb.GetWorkloadResponse(
@@ -106,6 +109,7 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
             handler=revision.run.handler,
             event_format=int(revision.run.event_format),  # type: ignore[arg-type]
             function_display_name=function.spec.display_name,
+            secrets=secrets,
         )
 
     async def ListLiveArtifacts(
@@ -113,7 +117,8 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
     ) -> pb.ListLiveArtifactsResponse:
         async with self._context.database.read() as conn:
             digests = await self._context.functions.live_artifacts(conn)
-        return pb.ListLiveArtifactsResponse(digests=digests)
+            sources = await self._context.functions.live_sources(conn)
+        return pb.ListLiveArtifactsResponse(digests=digests, source_digests=sources)
 
     async def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, context: Any) -> pb.VerifyApiKeyResponse:
         holder = await self._verifier.verify(request.secret)
@@ -127,6 +132,17 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
         async with self._context.database.read() as conn:
             function = await self._context.function(conn, request.name, scope=Scope.INVOKE)
             return await self._snapshot_of(conn, function)
+
+    async def ResolveWorkspace(self, request: pb.ResolveWorkspaceRequest, context: Any) -> pb.ResolveWorkspaceResponse:
+        try:
+            async with self._context.database.read() as conn:
+                workspace = await self._context.workspace(conn, request.name)
+        except NotFound:
+            if not request.create:
+                raise
+            async with self._context.write() as conn:
+                workspace = await find_or_create_workspace(self._context, conn, request.name)
+        return pb.ResolveWorkspaceResponse(uid=workspace.uid, display_name=workspace.display_name)
 
     async def _snapshot_of(self, conn: AsyncConnection, function: Function) -> pb.FunctionSnapshot:
         (snapshot,) = await snapshots(self._context, conn, [function])

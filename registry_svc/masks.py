@@ -15,7 +15,7 @@ _MESSAGES = {
 FUNCTION_FIELDS = frozenset(
     {
         *("display_name", "description", "path", "methods", "runtime", "target", "env", "limits", "scaling"),
-        *("event_format", "access", "handler", "labels"),
+        *("event_format", "access", "handler", "labels", "source_digest"),
         *(f"{outer}.{inner}" for outer, names in _MESSAGES.items() for inner in names),
     }
 )

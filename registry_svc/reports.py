@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import FailedPrecondition, NotFound
 from registry_svc.context import Context
-from registry_svc.domain import DeploymentState, Function, Revision, RevisionState
+from registry_svc.domain import DeploymentState, Function, Revision, RevisionState, without_env
 
 MESSAGE_CHARACTERS = 2000
 
@@ -48,12 +48,16 @@ async def report_deployment(
 
 async def workload(
     context: Context, conn: AsyncConnection, function_uid: str, number: int
-) -> tuple[Function, Revision]:
-    """A built revision with its env. NotFound, FailedPrecondition (NOT_BUILT)."""
+) -> tuple[Function, Revision, dict[str, str]]:
+    """A built revision with its env, and the function's secrets. NotFound, FailedPrecondition (NOT_BUILT).
+
+    A key that is in both, since the revision is older than the secret, is the secret's.
+    """
     function = await context.functions.find(conn, function_uid)
     if function is None:
         raise NotFound("FUNCTION_NOT_FOUND", f"There is no function '{function_uid}'.", function=function_uid)
     revision = await context.revision(conn, function, str(number))
     if revision.state is not RevisionState.BUILT or revision.artifact is None:
         raise FailedPrecondition("NOT_BUILT", f"Revision {number} has no artifact.")
-    return function, revision
+    secrets = await context.secrets.values(conn, function.uid)
+    return function, replace(revision, run=without_env(revision.run, secrets)), secrets

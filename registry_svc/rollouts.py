@@ -27,7 +27,10 @@ async def deploy_function(context: Context, conn: AsyncConnection, name: str, re
 
 
 async def rollback_function(context: Context, conn: AsyncConnection, name: str, number: int) -> Function:
-    """Brings back a revision with its env: the named one, or the one that served before (`step_back`)."""
+    """Brings back a revision: the named one, or the one that served before (`step_back`).
+
+    Its env comes with it; secrets stay as they are now.
+    """
     function = await context.function(conn, name)
     if number:
         revision = await context.revision(conn, function, str(number))
@@ -42,7 +45,8 @@ async def rollback_function(context: Context, conn: AsyncConnection, name: str, 
         revision = await context.revision(conn, function, str(after.serving))
     _check_built(revision)
     assert after is not None
-    return await _decide(context, conn, function, domain.restore(after, revision))
+    secret_keys = await context.secrets.keys(conn, function.uid)
+    return await _decide(context, conn, function, domain.restore(after, revision, secret_keys))
 
 
 async def stop_function(context: Context, conn: AsyncConnection, name: str) -> Function:
@@ -60,6 +64,7 @@ async def create_revision(
     runtime: Runtime,
     default_target: Target,
     deploy: bool,
+    source_digest: str = "",
 ) -> tuple[Function, Revision]:
     """A PENDING revision with the function's settings as they are; the same one for the same build."""
     function = await context.function(conn, function_name, field="function")
@@ -81,7 +86,8 @@ async def create_revision(
         deploy=deploy,
     )
     await context.functions.insert_revision(conn, revision)
-    function = replace(function, spec=spec, latest_number=number)
+    source_digest = source_digest or function.source_digest
+    function = replace(function, spec=spec, latest_number=number, source_digest=source_digest)
     function = await context.functions.save(conn, function, now=context.clock.now(), edited=False)
     return function, revision
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ RESERVED_SEGMENTS = frozenset(
     ]
 )
 ENV_BYTES = 64 * 1024
+SECRET_KEY_CHARACTERS = 128
 PATH_CHARACTERS = 255
 DESCRIPTION_CHARACTERS = 1024
 MEBIBYTE = 1024 * 1024
@@ -37,7 +39,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")
 _METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _HANDLER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*(\.[A-Za-z_$][A-Za-z0-9_$]*)*")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{0,64}")
+_UNSHOWN = frozenset({"Cc", "Cs"})
+_LINE_ENDS = {ord(one): " " for one in "\t\n\r"}
 _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 
 
@@ -74,15 +79,15 @@ def function_path(path: str) -> str:
     """A path below /api in its one form: no slash at either end. PATH_INVALID, PATH_RESERVED."""
     path = path.removeprefix("/").removesuffix("/")
     if not path:
-        refuse("PATH_INVALID", "path", "The path is empty.")
+        refuse("PATH_INVALID", "path", "The path is empty; name one, such as 'hello'.")
     if len(path) > PATH_CHARACTERS:
-        refuse("PATH_INVALID", "path", f"The path is longer than {PATH_CHARACTERS} characters.")
+        refuse("PATH_INVALID", "path", f"The path is longer than {PATH_CHARACTERS} characters; choose a shorter one.")
     segments = path.split("/")
     for segment in segments:
         if not segment:
-            refuse("PATH_INVALID", "path", "The path has an empty segment ('//').")
+            refuse("PATH_INVALID", "path", "The path has an empty segment ('//'); leave out a slash.")
         if segment in (".", ".."):
-            refuse("PATH_INVALID", "path", f"The path has a segment '{segment}'.")
+            refuse("PATH_INVALID", "path", f"The path has a segment '{segment}'; leave it out.")
         if not _SEGMENT.fullmatch(segment):
             refuse(
                 "PATH_INVALID",
@@ -90,7 +95,11 @@ def function_path(path: str) -> str:
                 "The path has a character that is not allowed: use letters, digits and ._~!$&'()*+,;=:@- only.",
             )
     if segments[0] in RESERVED_SEGMENTS:
-        refuse("PATH_RESERVED", "path", f"Paths that begin with '{segments[0]}' belong to the mesh itself.")
+        refuse(
+            "PATH_RESERVED",
+            "path",
+            f"Paths that begin with '{segments[0]}' belong to the mesh itself; choose another beginning.",
+        )
     return path
 
 
@@ -100,10 +109,10 @@ def http_methods(methods: Iterable[str]) -> tuple[str, ...]:
     for method in methods:
         upper = method.upper()
         if not method.isascii() or not _METHOD.fullmatch(upper):
-            refuse("METHOD_INVALID", "methods", f"'{method[:40]}' is not an HTTP method.")
+            refuse("METHOD_INVALID", "methods", f"'{method[:40]}' is not an HTTP method, such as GET.")
         found.add(upper)
     if len(found) > 32:
-        refuse("METHOD_INVALID", "methods", "More than 32 methods.")
+        refuse("METHOD_INVALID", "methods", "There are more than 32 methods; name none to allow all.")
     return tuple(sorted(found))
 
 
@@ -113,9 +122,16 @@ def description(text: str) -> str:
         refuse(
             "DESCRIPTION_INVALID",
             "description",
-            f"More than {DESCRIPTION_CHARACTERS:,} characters of description.",
+            f"The description has more than {DESCRIPTION_CHARACTERS:,} characters; shorten it.",
         )
+    if not shown(text.translate(_LINE_ENDS)):
+        refuse("DESCRIPTION_INVALID", "description", "The description has control characters; send plain text.")
     return text
+
+
+def shown(text: str) -> bool:
+    """Whether a text is one that a terminal may be given: no control characters (and no database refuses it)."""
+    return not any(unicodedata.category(one) in _UNSHOWN for one in text)
 
 
 def handler(name: str) -> str:
@@ -128,13 +144,14 @@ def handler(name: str) -> str:
 def labels(given: Mapping[str, str]) -> dict[str, str]:
     """Labels, checked."""
     if len(given) > 64:
-        refuse("LABELS_INVALID", "labels", "More than 64 labels.")
+        refuse("LABELS_INVALID", "labels", "There are more than 64 labels; leave some out.")
     for key, value in given.items():
-        if not _LABEL_KEY.fullmatch(key) or len(value) > 255:
+        if not _LABEL_KEY.fullmatch(key) or len(value) > 255 or not shown(value):
             refuse(
                 "LABELS_INVALID",
                 "labels",
-                "A label's key has 1 to 63 characters of letters, digits and ._/-, its value at most 255.",
+                "A label's key has 1 to 63 characters of letters, digits and ._/-, its value at most 255, "
+                "no control characters among them.",
             )
     return dict(given)
 
@@ -151,10 +168,14 @@ def env(given: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
                 "not beginning with a digit.",
             )
         if "\0" in value:
-            refuse("ENV_INVALID", f"env.{key}", f"The value of {key} has a NUL character.")
+            refuse("ENV_INVALID", f"env.{key}", f"The value of {key} has a NUL character; leave it out.")
         if value == MASKED:
             if key not in stored:
-                refuse("ENV_INVALID", f"env.{key}", f"'{MASKED}' keeps a stored value, and {key} has none.")
+                refuse(
+                    "ENV_INVALID",
+                    f"env.{key}",
+                    f"'{MASKED}' keeps a stored value, and {key} has none; give the value itself.",
+                )
             value = stored[key]
         merged[key] = value
     size = sum(len(key.encode()) + len(value.encode()) for key, value in merged.items())
@@ -163,13 +184,37 @@ def env(given: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
     return merged
 
 
+def secret(key: str, value: str) -> None:
+    """Checks a secret. SECRET_INVALID; nothing of the value is in the message."""
+    if not _ENV_KEY.fullmatch(key) or len(key) > SECRET_KEY_CHARACTERS:
+        refuse(
+            "SECRET_INVALID",
+            "key",
+            f"'{key[:60]}' cannot be the name of a secret: use letters, digits and _, not beginning with a digit, "
+            f"at most {SECRET_KEY_CHARACTERS} characters.",
+        )
+    if not value:
+        refuse("SECRET_INVALID", "value", f"The value of {key} is empty.")
+    if "\0" in value:
+        refuse("SECRET_INVALID", "value", f"The value of {key} has a NUL character.")
+
+
+def secrets_size(values: Mapping[str, str]) -> None:
+    """Checks how much the secrets of a function are together. SECRET_INVALID."""
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in values.items())
+    if size > ENV_BYTES:
+        refuse("SECRET_INVALID", "value", f"The function's secrets have {size:,} bytes; {ENV_BYTES:,} are allowed.")
+
+
 def limits(memory_bytes: int, cpu_millis: int, timeout_ms: int, concurrency: int) -> Limits:
     """Limits with their defaults in place of zeros. LIMITS_INVALID."""
     default = Limits()
-    _within(memory_bytes, 16 * MEBIBYTE, 64 * 1024 * MEBIBYTE, "limits.memory_bytes", "16 MiB to 64 GiB")
-    _within(cpu_millis, 10, 256_000, "limits.cpu_millis", "0.01 to 256 CPUs (10 to 256,000 thousandths)")
-    _within(timeout_ms, 1, 15 * 60 * 1000, "limits.timeout", "1 ms to 15 minutes")
-    _within(concurrency, 1, 1000, "limits.concurrency", "1 to 1,000")
+    _within(memory_bytes, 16 * MEBIBYTE, 64 * 1024 * MEBIBYTE, "limits.memory_bytes", "The memory", "16 MiB to 64 GiB")
+    _within(
+        cpu_millis, 10, 256_000, "limits.cpu_millis", "The share of CPUs", "0.01 to 256 (10 to 256,000 thousandths)"
+    )
+    _within(timeout_ms, 1, 15 * 60 * 1000, "limits.timeout", "The timeout", "1 ms to 15 minutes")
+    _within(concurrency, 1, 1000, "limits.concurrency", "The concurrency", "1 to 1,000 requests at once")
     return Limits(
         memory_bytes or default.memory_bytes,
         cpu_millis or default.cpu_millis,
@@ -187,8 +232,15 @@ def scaling(min_instances: int | None, max_instances: int) -> Scaling:
     if not 1 <= most <= 100:
         refuse("SCALING_INVALID", "scaling.max_instances", "max_instances must be 1 to 100.")
     if least > most:
-        refuse("SCALING_INVALID", "scaling.max_instances", "max_instances is smaller than min_instances.")
+        refuse("SCALING_INVALID", "scaling.max_instances", "max_instances must be at least min_instances.")
     return Scaling(least, most)
+
+
+def source_digest(given: str) -> str:
+    """The digest of a source, checked; may be empty."""
+    if given and not _DIGEST.fullmatch(given):
+        refuse("SOURCE_DIGEST_INVALID", "source_digest", "source_digest must be 'sha256:' and 64 hex digits.")
+    return given
 
 
 def request_id(given: str) -> str:
@@ -198,6 +250,6 @@ def request_id(given: str) -> str:
     return given
 
 
-def _within(value: int, least: int, most: int, field: str, wording: str) -> None:
+def _within(value: int, least: int, most: int, field: str, name: str, wording: str) -> None:
     if value and not least <= value <= most:
-        refuse("LIMITS_INVALID", field, f"{field} must be {wording}.")
+        refuse("LIMITS_INVALID", field, f"{name} must be {wording}.")

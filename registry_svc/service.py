@@ -19,16 +19,17 @@ from fnmesh.registry.v1 import registry_service_pb2 as pb
 from mesh.auth import Scope, require_scope
 from mesh.names import REVISION, parse
 from mesh.pages import decode_token, encode_token, page_size
-from registry_svc import convert, masks, rollouts, workspaces
+from registry_svc import convert, function_secrets, masks, rollouts, rules, workspaces
 from registry_svc import functions as function_cases
 from registry_svc.api_keys import ApiKeys
-from registry_svc.context import Context, check_etag, check_mask
+from registry_svc.context import MAX_NUMBER, Context, check_etag, check_mask
 from registry_svc.domain import Function, Spec, Workspace
 from registry_svc.repeats import Repeats
 
 NAME = "fnmesh.registry.v1.RegistryService"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LAST_TIME = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
@@ -54,18 +55,21 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
 
     async def GetWorkspace(self, request: pb.GetWorkspaceRequest, context: Any) -> workspace_pb2.Workspace:
         async with self._context.database.read() as conn:
-            return convert.workspace_to_proto(await self._context.workspace(conn, request.name))
+            workspace = await self._context.workspace(conn, request.name)
+            counts = await self._context.functions.count_in(conn, [workspace.uid])
+        return convert.workspace_to_proto(workspace, counts.get(workspace.uid, 0))
 
     async def ListWorkspaces(self, request: pb.ListWorkspacesRequest, context: Any) -> pb.ListWorkspacesResponse:
         size = page_size(request.page_size)
-        position = decode_token("workspaces", request.page_token)
+        position = decode_token("workspaces", request.page_token, (str,))
         async with self._context.database.read() as conn:
             rows = await workspaces.list_workspaces(
                 self._context, conn, after=str(position[0]) if position else "", limit=size + 1
             )
-        page = rows[:size]
+            page = rows[:size]
+            counts = await self._context.functions.count_in(conn, [row.uid for row in page])
         return pb.ListWorkspacesResponse(
-            workspaces=[convert.workspace_to_proto(row) for row in page],
+            workspaces=[convert.workspace_to_proto(row, counts.get(row.uid, 0)) for row in page],
             next_page_token=encode_token("workspaces", [page[-1].display_name]) if len(rows) > size else "",
         )
 
@@ -81,7 +85,8 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
 
         async with self._context.write() as conn:
             after = await workspaces.update_workspace(self._context, conn, given.name, given.etag, change)
-        return convert.workspace_to_proto(after)
+            counts = await self._context.functions.count_in(conn, [after.uid])
+        return convert.workspace_to_proto(after, counts.get(after.uid, 0))
 
     async def DeleteWorkspace(self, request: pb.DeleteWorkspaceRequest, context: Any) -> Empty:
         async with self._context.write() as conn:
@@ -97,7 +102,14 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
                 return function_pb2.Function.FromString(known)
             spec = convert.spec_from_proto(request.function, {})
             workspace = await workspaces.find_or_create_workspace(self._context, conn, request.parent)
-            made = await function_cases.create_function(self._context, conn, workspace, spec)
+            made = await function_cases.create_function(
+                self._context,
+                conn,
+                workspace,
+                spec,
+                source_digest=rules.source_digest(request.function.source_digest),
+                number=request.number,
+            )
             answer = convert.function_to_proto(made)
             await self._repeats.remember(conn, "CreateFunction", request.request_id, raw, answer.SerializeToString())
         return answer
@@ -112,10 +124,12 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     async def ListFunctions(self, request: pb.ListFunctionsRequest, context: Any) -> pb.ListFunctionsResponse:
         size = page_size(request.page_size)
         query = f"functions of {request.parent}"
-        position = decode_token(query, request.page_token)
+        position = decode_token(query, request.page_token, (str, str))
         after = (str(position[0]), str(position[-1])) if position else ("", "")
         async with self._context.database.read() as conn:
-            rows = await function_cases.list_functions(self._context, conn, request.parent, after=after, limit=size + 1)
+            rows = await function_cases.list_functions(
+                self._context, conn, request.parent, after=after, limit=size + 1, number=request.number
+            )
         page = rows[:size]
         more = encode_token(query, [page[-1].spec.display_name, page[-1].uid]) if len(rows) > size else ""
         return pb.ListFunctionsResponse(
@@ -125,10 +139,11 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     async def UpdateFunction(self, request: pb.UpdateFunctionRequest, context: Any) -> function_pb2.Function:
         given = request.function
 
-        def change(function: Function) -> Spec:
+        def change(function: Function) -> tuple[Spec, str]:
             current = convert.function_to_proto(function)
             message = masks.merged(current, given, request.update_mask.paths)
-            return convert.spec_from_proto(message, function.spec.run.env)
+            spec = convert.spec_from_proto(message, function.spec.run.env)
+            return spec, rules.source_digest(message.source_digest)
 
         async with self._context.write() as conn:
             after = await function_cases.update_function(
@@ -168,17 +183,46 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     async def ListRevisions(self, request: pb.ListRevisionsRequest, context: Any) -> pb.ListRevisionsResponse:
         size = page_size(request.page_size)
         query = f"revisions of {request.parent}"
-        position = decode_token(query, request.page_token)
+        position = decode_token(query, request.page_token, (int,))
         async with self._context.database.read() as conn:
             function = await self._context.function(conn, request.parent, field="parent")
             rows = await self._context.functions.revision_page(
-                conn, function.uid, before=int(position[0]) if position else None, limit=size + 1
+                conn, function.uid, before=_clamped(position[0], MAX_NUMBER) if position else None, limit=size + 1
             )
         page = rows[:size]
         return pb.ListRevisionsResponse(
             revisions=[convert.revision_to_proto(function, row) for row in page],
             next_page_token=encode_token(query, [page[-1].number]) if len(rows) > size else "",
         )
+
+    async def SetSecret(self, request: pb.SetSecretRequest, context: Any) -> pb.SetSecretResponse:
+        async with self._context.write() as conn:
+            function, secret = await function_secrets.set_secret(
+                self._context, conn, request.parent, request.key, request.value
+            )
+        return pb.SetSecretResponse(
+            secret=convert.secret_to_proto(function, secret), function=convert.function_to_proto(function)
+        )
+
+    async def ListSecrets(self, request: pb.ListSecretsRequest, context: Any) -> pb.ListSecretsResponse:
+        size = page_size(request.page_size)
+        query = f"secrets of {request.parent}"
+        position = decode_token(query, request.page_token, (str,))
+        async with self._context.database.read() as conn:
+            function = await self._context.function(conn, request.parent, field="parent")
+            rows = await self._context.secrets.page(
+                conn, function.uid, after=str(position[0]) if position else "", limit=size + 1
+            )
+        page = rows[:size]
+        return pb.ListSecretsResponse(
+            secrets=[convert.secret_to_proto(function, row) for row in page],
+            next_page_token=encode_token(query, [page[-1].key]) if len(rows) > size else "",
+        )
+
+    async def DeleteSecret(self, request: pb.DeleteSecretRequest, context: Any) -> pb.DeleteSecretResponse:
+        async with self._context.write() as conn:
+            function = await function_secrets.delete_secret(self._context, conn, request.name)
+        return pb.DeleteSecretResponse(function=convert.function_to_proto(function))
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Any) -> pb.CreateApiKeyResponse:
         given = request.api_key
@@ -191,8 +235,8 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Any) -> pb.ListApiKeysResponse:
         size = page_size(request.page_size)
-        position = decode_token("api keys", request.page_token)
-        before = (_EPOCH + int(position[0]) * _MICROSECOND, str(position[-1])) if position else None
+        position = decode_token("api keys", request.page_token, (int, str))
+        before = (_EPOCH + _clamped(position[0], _LAST_TIME) * _MICROSECOND, str(position[-1])) if position else None
         async with self._context.database.read() as conn:
             rows = await self._keys.page(conn, before=before, limit=size + 1)
         page = rows[:size]
@@ -205,3 +249,8 @@ class RegistryServicer(registry_service_pb2_grpc.RegistryServiceServicer):
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Any) -> api_key_pb2.ApiKey:
         async with self._context.write() as conn:
             return convert.api_key_to_proto(await self._keys.revoke(conn, request.name))
+
+
+def _clamped(part: str | int, most: int) -> int:
+    """A number of a page token, which anybody can make up, as one that the database takes."""
+    return max(0, min(int(part), most))

@@ -27,9 +27,10 @@ from registry_svc.domain import (
     Spec,
     Target,
     Workspace,
+    next_number,
 )
 from registry_svc.secrets_key import EnvCipher
-from registry_svc.tables import functions, live, revisions, workspaces
+from registry_svc.tables import functions, live, numbers, revisions, workspaces
 
 Row = Any  # a row of SQLAlchemy, whose columns it gives as attributes
 
@@ -86,19 +87,40 @@ class FunctionStore:
         row = (await conn.execute(query)).one_or_none()
         return None if row is None else self._function(row)
 
+    async def count_in(self, conn: AsyncConnection, workspace_uids: Sequence[str]) -> dict[str, int]:
+        """How many functions, not deleted, each of these workspaces has; without those that have none."""
+        of = functions.c.workspace_uid
+        query = sa.select(of, sa.func.count()).where(live, of.in_(set(workspace_uids))).group_by(of)
+        return {uid: int(count) for uid, count in await conn.execute(query)}
+
     async def at_path(self, conn: AsyncConnection, path: str) -> list[Function]:
         """All functions, not deleted, with exactly that path."""
         rows = await conn.execute(sa.select(functions).where(live, functions.c.path == path))
         return [self._function(row) for row in rows]
 
+    async def take_number(self, conn: AsyncConnection, workspace_uid: str) -> int:
+        """The next number of a workspace that numbers its functions."""
+        query = sa.select(numbers.c.last).where(numbers.c.workspace_uid == workspace_uid)
+        number = next_number((await conn.execute(query)).scalar_one())
+        await conn.execute(numbers.update().where(numbers.c.workspace_uid == workspace_uid).values(last=number))
+        return number
+
     async def page(
-        self, conn: AsyncConnection, *, workspace_uid: str | None, after: tuple[str, str], limit: int
+        self,
+        conn: AsyncConnection,
+        *,
+        workspace_uid: str | None,
+        after: tuple[str, str],
+        limit: int,
+        number: int = 0,
     ) -> list[Function]:
-        """Functions by name, of one workspace or all, after a (display name, identifier)."""
+        """Functions by name, of one workspace or all, after a (display name, identifier); those with a number."""
         key = sa.tuple_(functions.c.display_name, functions.c.uid)
         query = sa.select(functions).where(live, key > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
         if workspace_uid is not None:
             query = query.where(functions.c.workspace_uid == workspace_uid)
+        if number:
+            query = query.where(functions.c.number == number)
         rows = await conn.execute(query.order_by(functions.c.display_name, functions.c.uid).limit(limit))
         return [self._function(row) for row in rows]
 
@@ -222,6 +244,11 @@ class FunctionStore:
     async def drop_revisions(self, conn: AsyncConnection, function_uid: str) -> None:
         """Removes all revisions of a function."""
         await conn.execute(revisions.delete().where(revisions.c.function_uid == function_uid))
+
+    async def live_sources(self, conn: AsyncConnection) -> list[str]:
+        """Digests that a function that is not deleted refers to."""
+        query = sa.select(functions.c.source_digest).where(live, functions.c.source_digest != "").distinct()
+        return list((await conn.execute(query)).scalars())
 
     async def live_artifacts(self, conn: AsyncConnection) -> list[str]:
         """Digests that a revision of a function that is not deleted refers to."""

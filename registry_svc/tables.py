@@ -50,6 +50,8 @@ functions = sa.Table(
     sa.Column("delete_time", UtcTime),
     sa.Column("gone_time", UtcTime),
     sa.Column("traceparent", sa.String(64), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("source_digest", sa.String(80), nullable=False),
 )
 """A deleted function stays as a tombstone: `delete_time`, then `gone_time` once deploy_svc has cleaned up."""
 
@@ -72,6 +74,16 @@ revisions = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
 )
 
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("function_uid", sa.String(32), primary_key=True),
+    sa.Column("key", _sorted_string(128), primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("set_time", UtcTime, nullable=False),
+)
+"""A function's secrets: of the function, not of its revisions."""
+
 api_keys = sa.Table(
     "api_keys",
     metadata,
@@ -84,6 +96,14 @@ api_keys = sa.Table(
     sa.Column("expire_time", UtcTime),
     sa.Column("revoke_time", UtcTime),
 )
+
+numbers = sa.Table(
+    "numbers",
+    metadata,
+    sa.Column("workspace_uid", sa.String(32), primary_key=True),
+    sa.Column("last", sa.BigInteger, nullable=False),
+)
+"""The number given last; those of deleted functions are not given again."""
 
 requests = sa.Table(
     "requests",
@@ -107,5 +127,6 @@ sa.Index(
     postgresql_where=live,
 )
 sa.Index("functions_path", functions.c.path)
+sa.Index("functions_number", functions.c.number)
 sa.Index("revisions_build", revisions.c.function_uid, revisions.c.build_uid, unique=True)
 sa.Index("revisions_artifact", revisions.c.artifact_digest)

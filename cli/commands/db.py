@@ -1,8 +1,10 @@
-"""`fnmesh db upgrade`."""
+"""`fnmesh db upgrade|backup`."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -25,3 +27,38 @@ def upgrade(data_dir: DataDir = None, as_json: Json = False) -> None:
         print_json({"upgraded": upgraded})
     else:
         print(f"The tables of {', '.join(upgraded)} are up to date.")
+
+
+@app.command("backup")
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to write it; must not be there yet.")],
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Copy databases, blobs and the key file to a directory, while the mesh runs or not.
+
+    docs/operations.md says how to restore it.
+
+    **Example**: `fnmesh db backup /var/backups/fnmesh/monday`
+    """
+    from cli.backup import back_up
+    from fnmesh.client.units import show_bytes
+
+    made = back_up(directory, data_dir, os.environ)
+    if as_json:
+        print_json(
+            {
+                "directory": str(made.directory),
+                "databases": made.databases,
+                "blobs": made.blobs,
+                "sizeBytes": made.size_bytes,
+                "elsewhere": made.elsewhere,
+            }
+        )
+        return
+    print(
+        f"{made.directory}: {len(made.databases)} databases, {made.blobs} blobs and the key file, "
+        f"{show_bytes(made.size_bytes)}. Whoever has it can read env and secrets: keep it private."
+    )
+    for sentence in made.elsewhere:
+        print(f"Not in it: {sentence}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,7 +60,7 @@ def deploy(
 def _deploy(deploy: Deploy, *, as_json: bool) -> None:
     from cli.output import print_json, to_json
     from cli.progress import show_deploy
-    from fnmesh.client import BuildFailed
+    from fnmesh.client import BuildFailed, DeployFailed
 
     try:
         if not as_json:
@@ -69,6 +70,12 @@ def _deploy(deploy: Deploy, *, as_json: bool) -> None:
         if as_json:
             print_json({"function": to_json(deploy.function), "build": to_json(error.build), "url": ""})
         raise CommandError(f"The build failed: {error}") from None
+    except DeployFailed as error:
+        name = deploy.function.display_name
+        raise CommandError(
+            f"The build is done, but revision {deploy.revision} did not come up: {str(error).rstrip('.')}; "
+            f"`fnmesh logs {name}` shows what it wrote."
+        ) from None
     except TimeoutError:
         raise CommandError(
             "The deploy goes on, but took too long to wait for; "
@@ -78,3 +85,6 @@ def _deploy(deploy: Deploy, *, as_json: bool) -> None:
         print_json({"function": to_json(function), "build": to_json(deploy.build), "url": deploy.url})
     else:
         print(deploy.url)
+    serving = function.serving_revision.rpartition("/")[2]
+    if serving and serving != str(deploy.revision):
+        print(f"Revision {deploy.revision} was overtaken: revision {serving} serves now.", file=sys.stderr)

@@ -8,20 +8,25 @@ from dataclasses import asdict, dataclass
 
 from cli.errors import CommandError
 from cli.options import DataDir, Json, Server
-from cli.output import print_json, print_table
+from cli.output import print_facts, print_json, print_table
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `state` is ok, no (something optional is not there) or failed."""
+    """One thing looked at.
+
+    state: ok; no (something optional is not there); later (no version of the mesh uses it yet); failed.
+    get: how to get it, where it is not there and can be had.
+    """
 
     what: str
     state: str
     detail: str
+    get: str = ""
 
 
 def doctor(server: Server = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Look at the mesh and at this machine, and say what is missing; exit 1 where something failed.
+    """Look at the mesh and at this machine, and say what is missing and how to get it; exit 1 where something failed.
 
     **Example**: `fnmesh doctor`
     """
@@ -32,6 +37,9 @@ def doctor(server: Server = None, data_dir: DataDir = None, as_json: Json = Fals
         print_json({"findings": [asdict(one) for one in findings]})
     else:
         print_table(("CHECK", "STATE", ""), ((one.what, one.state, one.detail) for one in findings))
+        if any(one.get for one in findings):
+            print("\nHow to get what is not there:")
+            print_facts((one.what, one.get) for one in findings)
     failed = [one.what for one in findings if one.state == "failed"]
     if failed:
         raise CommandError(f"Look after {', '.join(failed)}.")

@@ -21,6 +21,7 @@ def invoke(
         str, typer.Option("--data", "-d", metavar="JSON", help="The event; @FILE reads a file, @- stdin.")
     ] = "{}",
     timeout: Annotated[str | None, typer.Option(help="Give up after this, such as 10s.")] = None,
+    as_job: Annotated[bool, typer.Option("--async", help="Do not wait: make a job of it and print its name.")] = False,
     workspace: Workspace = DEFAULT_WORKSPACE,
     server: Server = None,
     as_json: Json = False,
@@ -29,8 +30,12 @@ def invoke(
 
     **Example**: `fnmesh invoke hello -d '{"name": "x"}'`
     """
-    event = _read_event(data)
+    event = read_event(data)
     with mesh_at(server, workspace) as mesh:
+        if as_job:
+            job = mesh.jobs.run(name, event, timeout=timeout)
+            print_json(to_json(job)) if as_json else print(job.uid)
+            return
         answer = mesh.invoke(name, event, timeout=timeout)
     if as_json:
         print_json(to_json(answer.message))
@@ -45,7 +50,8 @@ def invoke(
         )
 
 
-def _read_event(data: str) -> bytes:
+def read_event(data: str) -> bytes:
+    """The event of an option: JSON, or `@FILE`, or `@-` for stdin."""
     if data.startswith("@"):
         raw = sys.stdin.buffer.read() if data == "@-" else Path(data[1:]).read_bytes()
     else:

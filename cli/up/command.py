@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -90,4 +91,5 @@ def _patience(environ: Mapping[str, str]) -> Patience:
 
 
 def _say(sentence: str) -> None:
-    print(f"fnmesh up: {sentence}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # its own log may be on the disk that is full; that must not end it
+        print(f"fnmesh up: {sentence}", file=sys.stderr, flush=True)

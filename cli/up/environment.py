@@ -13,6 +13,7 @@ _PASSED = frozenset({
     "PYTHONPATH", "PYTHONWARNINGS", "PYTHONUTF8", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
     "https_proxy", "no_proxy", "KUBECONFIG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
+    "LOKI_SERVICE_URL", "PROMETHEUS_SERVICE_URL",
 })  # fmt: skip
 _PASSED_PREFIXES = (
     "FNMESH_", "OTEL_", "DOCKER_", "PIP_", "NPM_CONFIG_", "npm_config_", "AWS_", "AZURE_", "GOOGLE_", "PG",
@@ -38,4 +39,5 @@ def child_environment(environ: Mapping[str, str], places: Places, listen: Listen
         "FNMESH_RUN_DIR": str(places.run),
         "FNMESH_TOKEN_FILE": str(places.token_file),
         "FNMESH_GATEWAY_LISTEN": listen.address,
+        "FNMESH_GATEWAY_BOOTSTRAP_FILE": str(places.envoy_bootstrap),
     }

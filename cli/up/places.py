@@ -16,6 +16,7 @@ from typing import IO
 
 from cli.errors import CommandError
 
+_HOLDER_BYTES = 256
 LONGEST_RUN_DIR = 60  # gRPC refuses socket paths over 107 characters; an instance's socket needs some 40
 
 
@@ -37,6 +38,10 @@ class Places:
     @property
     def envoy_admin(self) -> Path:
         return self.run / "m" / "envoy-admin.sock"
+
+    @property
+    def envoy_bootstrap(self) -> Path:
+        return self.run / "m" / "envoy.pb"
 
     def service_socket(self, service: str) -> Path:
         return self.run / "m" / f"{service}.sock"
@@ -117,7 +122,8 @@ class DataLock:
 
     def take(self) -> bool:
         """Takes the lock; says whether the last mesh was stopped in order. Raises CommandError if it runs."""
-        file = self._path.open("a+")
+        # Not in append mode: `note` writes at the beginning.
+        file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -130,26 +136,27 @@ class DataLock:
             ) from None
         self._file = file
         was_stopped = not _read_holder(file)
-        self.note(url="")
+        try:
+            self.note(url="")
+        except OSError as error:
+            raise CommandError(
+                f"The data directory {self._path.parent} cannot be used ({error.strerror}); "
+                "free some space there, or give another with --data-dir."
+            ) from None
         return was_stopped
 
     def note(self, url: str) -> None:
-        """Writes who holds the lock."""
-        self._write(json.dumps({"pid": os.getpid(), "url": url}))
+        """Writes who holds the lock, over what was there: that needs no room on a disk that has become full."""
+        if self._file is not None:
+            holder = json.dumps({"pid": os.getpid(), "url": url}).ljust(_HOLDER_BYTES)
+            os.pwrite(self._file.fileno(), holder.encode(), 0)
 
     def release(self) -> None:
         """Gives the lock back after an orderly stop."""
-        self._write("")
         if self._file is not None:
+            os.ftruncate(self._file.fileno(), 0)
             self._file.close()
             self._file = None
-
-    def _write(self, text: str) -> None:
-        if self._file is not None:
-            self._file.seek(0)
-            self._file.truncate()
-            self._file.write(text)
-            self._file.flush()
 
 
 def _read_holder(file: IO[str]) -> dict[str, object]:

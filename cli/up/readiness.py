@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from cli.up.listen import Listen
 
-_POLL_S = 0.05
+_POLL_S = 0.02
 
 
 async def until(condition: Callable[[], Awaitable[bool]], limit_s: float) -> bool:
@@ -19,6 +20,11 @@ async def until(condition: Callable[[], Awaitable[bool]], limit_s: float) -> boo
     except TimeoutError:
         return False
     return True
+
+
+def may_listen(address: str) -> bool:
+    """Whether asking a server is worth the trouble: not where its socket is not even there."""
+    return not address.startswith("unix:") or Path(address.removeprefix("unix:")).exists()
 
 
 async def answers_http(listen: Listen) -> bool:

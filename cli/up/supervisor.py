@@ -13,7 +13,7 @@ from cli.errors import CommandError
 from cli.up import envoy_admin
 from cli.up.child import Child
 from cli.up.plan import ENVOY, SERVICES, STOP_ORDER, UpPlan
-from cli.up.readiness import answers_http, until
+from cli.up.readiness import answers_http, may_listen, until
 
 Say = Callable[[str], None]
 _ROTATE_EVERY_S = 10.0
@@ -32,10 +32,9 @@ class Supervisor:
         self._serves = serves
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._bootstrap = plan.places.run / "m" / "envoy.pb"
         self._children = {name: self._child(name, [sys.executable, "-m", module]) for name, module in SERVICES.items()}
         self._children[ENVOY] = self._child(
-            ENVOY, [sys.executable, "-m", "gateway.envoy", "--bootstrap", str(self._bootstrap)]
+            ENVOY, [sys.executable, "-m", "gateway.envoy", "--bootstrap", str(plan.places.envoy_bootstrap)]
         )
 
     def stop(self) -> None:
@@ -46,12 +45,15 @@ class Supervisor:
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Runs the mesh; calls `on_ready` once, when it answers."""
+        failed: CommandError | None = None
         try:
             await self._until_stopped(on_ready)
         except* CommandError as group:
-            raise _first(group) from None
+            failed = _first(group)  # raised here it would be in a group again, in Python before 3.11.4
         finally:
             await self._stop_all()
+        if failed is not None:
+            raise failed
 
     async def reap(self) -> None:
         """Ends what workloads an earlier mesh on this data directory, or this one, has left."""
@@ -80,25 +82,16 @@ class Supervisor:
                     watch.cancel()
 
     async def _start_all(self) -> None:
-        """The registry first, since all others ask it; Envoy when the gateway can tell it what to do."""
+        """The registry first, since all others ask it, but for the gateway; then Envoy knows what to do, too."""
         async with asyncio.TaskGroup() as tasks:
-            bootstrap = tasks.create_task(self._write_bootstrap())
-            await self._start(self._children["registry"])
-            others = [tasks.create_task(self._start(self._children[name])) for name in SERVICES if name != "registry"]
-            await asyncio.gather(bootstrap, *others)
-            await self._start(self._children[ENVOY])
+            tasks.create_task(self._start_each("gateway", ENVOY))
+            await self._start_each("registry")
+            for name in set(SERVICES) - {"registry", "gateway"}:
+                tasks.create_task(self._start_each(name))
 
-    async def _write_bootstrap(self) -> None:
-        argv = [sys.executable, "-m", "gateway", "bootstrap", "--out", str(self._bootstrap)]
-        child = self._child("bootstrap", argv)
-        await child.start()
-        try:
-            async with asyncio.timeout(self._plan.patience.start_s):
-                code = await child.wait()
-        finally:
-            await child.stop(0.0)
-        if code != 0:
-            raise CommandError(_failure("Envoy's configuration", child, code))
+    async def _start_each(self, *names: str) -> None:
+        for name in names:
+            await self._start(self._children[name])
 
     async def _start(self, child: Child) -> None:
         """Starts a child and waits until it serves. Raises CommandError where it does not."""
@@ -120,7 +113,8 @@ class Supervisor:
     async def _is_ready(self, child: Child) -> bool:
         if child.name == ENVOY:
             return await answers_http(self._plan.listen)
-        return await self._serves(self._plan.address(child.name))
+        address = self._plan.address(child.name)
+        return may_listen(address) and await self._serves(address)
 
     async def _keep(self, child: Child) -> None:
         """Starts a child again whenever it ends. Raises CommandError where that does not help."""

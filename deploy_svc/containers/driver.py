@@ -25,6 +25,7 @@ from deploy_svc.containers.container_spec import (
 from deploy_svc.containers.daemon import Daemon
 from deploy_svc.containers.http_stream import stream
 from deploy_svc.containers.log_frames import LogFrames
+from deploy_svc.containers.network import ensure_network
 from deploy_svc.domain import ArtifactKind, Target
 from deploy_svc.ports import Exit, InstanceSpec, Observed, OutputLine, Started, TargetHealth
 from mesh.errors import FailedPrecondition, MeshError, NotFound, Unavailable
@@ -34,6 +35,9 @@ from mesh.loops import Backoff
 log = get_logger(__name__)
 _BACKOFF = Backoff(first_s=0.5, limit_s=15.0)
 _GONE = ("exited", "dead")
+# A daemon may go on sending nothing for good once it has rotated a log while somebody followed it (seen with 20.10):
+# after this much output, this much silence has the log asked for anew.
+_HEARD_BYTES, _SILENCE_S = 64 * 1024, 1.0
 
 
 class DockerDriver:
@@ -122,16 +126,26 @@ class DockerDriver:
             ended = await self._has_ended(instance)
             since = f"{position // 10**9}.{position % 10**9:09d}"
             query = f"follow=1&stdout=1&stderr=1&timestamps=1&since={since}"
-            frames = LogFrames(position)
+            frames, heard = LogFrames(position), 0
+            path = f"/containers/{container_name(instance)}/logs?{query}"
+            blocks = stream(self._daemon.address(), path)
             try:
-                path = f"/containers/{container_name(instance)}/logs?{query}"
-                async for block in stream(self._daemon.address(), path):
+                while True:
+                    async with asyncio.timeout(_SILENCE_S if heard > _HEARD_BYTES else None):
+                        block = await anext(blocks)
+                    heard += len(block)
                     lines = frames.feed(block)
                     if lines:
                         position, failures = max(line.position for line in lines), 0
                         yield lines
             except NotFound:
                 return
+            except TimeoutError:
+                continue
+            except StopAsyncIteration:
+                pass
+            finally:
+                await blocks.aclose()
             if ended:
                 return
             failures += 1
@@ -184,15 +198,7 @@ class DockerDriver:
         """The mesh's own bridge, on which containers do not reach each other."""
         if self._network_ready:
             return
-        name = network_name(self._mesh_id)
-
-        def make(api: docker.APIClient) -> None:
-            if not api.networks(names=[name], filters={"label": f"{MESH_LABEL}={self._mesh_id}"}):
-                options = {"com.docker.network.bridge.enable_icc": "false"}
-                labels = {MESH_LABEL: self._mesh_id}
-                api.create_network(name, driver="bridge", options=options, labels=labels, check_duplicate=True)
-
-        await self._daemon.call(make)
+        await self._daemon.call(lambda api: ensure_network(api, self._mesh_id))
         self._network_ready = True
 
 

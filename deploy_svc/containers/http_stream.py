@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -35,7 +35,7 @@ class DaemonAddress:
         raise Unavailable("DOCKER_ADDRESS", f"Output cannot be read from a daemon at {parts.scheme}://.")
 
 
-async def stream(address: DaemonAddress, path: str) -> AsyncIterator[bytes]:
+async def stream(address: DaemonAddress, path: str) -> AsyncGenerator[bytes, None]:
     """The body of `GET path` as it comes. Raises NotFound, and Unavailable for all else that is not a stream."""
     try:
         reader, writer = await address.connect()

@@ -8,7 +8,7 @@ processes of its predecessor. They are not its children then, so it learns that 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from typing import TypeVar
 
 from deploy_svc.domain import ArtifactKind, Target
 from deploy_svc.ports import Exit, InstanceSpec, Observed, OutputLine, Started, TargetHealth
-from deploy_svc.process import proc
+from deploy_svc.process import proc, scratch, strays
 from deploy_svc.process.children import Child, Children
 from deploy_svc.process.output_file import OutputFiles
 from deploy_svc.process.records import Record, Records
 from deploy_svc.process.spawn import Spawner
+from deploy_svc.process.strays import Kin
 from deploy_svc.process.toolchain import Toolchain, Toolchains
-from deploy_svc.process.users import Users
+from deploy_svc.process.users import Users, end
 from deploy_svc.process.working_copies import WorkingCopies
 from mesh.errors import FailedPrecondition, MeshError
 from mesh.logs import get_logger
@@ -31,6 +32,9 @@ from mesh.logs import get_logger
 log = get_logger(__name__)
 T = TypeVar("T")
 _MEMORY_POLL_S = 1.0
+_SLOW_ROUNDS = 5  # strays and files cost more to look for, and are looked for so many times less
+_STRAY_TRIES = 5
+_FILE_BYTES = 128 << 20  # its output is a file too, and is cut long before this
 _KILL_S = 10.0
 
 
@@ -56,6 +60,8 @@ class ProcessDriver:
         users: Users,
         executor: Executor,
         changed: Callable[[], None] = lambda: None,
+        *,
+        scratch_bytes: int = 1 << 30,
     ) -> None:
         self._places = places
         self._copies = copies
@@ -63,9 +69,11 @@ class ProcessDriver:
         self._users = users
         self._executor = executor
         self._records = Records(places.records)
-        self._spawner = Spawner(places.instances, places.logs)
+        self._spawner = Spawner(places.instances, places.logs, file_bytes=max(scratch_bytes, _FILE_BYTES))
+        self._scratch_bytes = scratch_bytes
         self._children = Children(changed)
         self._files = OutputFiles()
+        self._turns: dict[int, asyncio.Lock] = {}
 
     async def check(self) -> TargetHealth:
         """Whether Python functions can be started, as which users."""
@@ -91,16 +99,21 @@ class ProcessDriver:
         toolchain = await self._in_thread(self._toolchains.get, workload.runtime, user)
         tree = await self._copies.ensure(workload.artifact.digest, workload.artifact.reference)
         loop = asyncio.get_running_loop()
-        spawned = loop.run_in_executor(self._executor, self._spawn, spec, user, toolchain, tree)
-        try:
-            record = await asyncio.shield(spawned)
-        except asyncio.CancelledError:
-            await asyncio.wait({spawned})  # it is short, and whoever stops the instance next must find it
-            if spawned.exception() is None:
-                self._children.watch(spawned.result())
-            raise
-        self._children.watch(record)
+        async with self._turn_of(user):
+            spawned = loop.run_in_executor(self._executor, self._spawn, spec, user, toolchain, tree)
+            try:
+                record = await asyncio.shield(spawned)
+            except asyncio.CancelledError:
+                await asyncio.wait({spawned})  # it is short, and whoever stops the instance next must find it
+                if spawned.exception() is None:
+                    self._children.watch(spawned.result())
+                raise
+            self._children.watch(record)
         return Started(str(record.process), record.address)
+
+    def _turn_of(self, user: int | None) -> asyncio.Lock:
+        """Held while a process of the user is started, and while those left of it are ended: never both at once."""
+        return asyncio.Lock() if user is None else self._turns.setdefault(user, asyncio.Lock())
 
     def _spawn(self, spec: InstanceSpec, user: int | None, toolchain: Toolchain, tree: Path) -> Record:
         self._spawner.check(user)
@@ -126,7 +139,7 @@ class ProcessDriver:
         self._children.forget(instance)
 
     def _remove(self, instance: str) -> None:
-        shutil.rmtree(self._places.instances / instance, ignore_errors=True)
+        scratch.remove(self._places.instances / instance)
         self._spawner.log_path(instance).unlink(missing_ok=True)
         self._records.delete(instance)
 
@@ -148,10 +161,13 @@ class ProcessDriver:
         """Nothing is shared but working copies, which are kept for the next start."""
 
     async def run(self) -> None:
-        """Kill what uses more memory than its limit, and wake the readers of output; until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._files.run())
-            tasks.create_task(self._watch_memory())
+        """Kill what uses more memory or disk than its limit, and wake the readers of output; until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._files.run())
+                tasks.create_task(self._watch_use())
+        finally:
+            self._spawner.close()
 
     async def adopt(self) -> None:
         """Take over the processes of a predecessor; end those that were started but not recorded."""
@@ -164,29 +180,61 @@ class ProcessDriver:
                 log.warning("workload_without_record", instance=instance, pid=process.pid)
                 self._children.kill(process)
 
-    async def _watch_memory(self) -> None:
+    async def _watch_use(self) -> None:
+        rounds, left = 0, dict[str, list[int]]()
         while True:
             await asyncio.sleep(_MEMORY_POLL_S)
-            for child in list(self._children.all().values()):
-                limit = child.record.memory_bytes
-                if child.exit is not None or not limit:
-                    continue
-                used = proc.memory_bytes(child.record.process.pid)
-                if used > limit and child.exit is None:
-                    child.exit_hint = Exit(out_of_memory=True, detail=_too_much(used, limit))
-                    self._children.kill(child.record.process)
+            await self._in_thread(self._spawner.prepare)
+            living = [child for child in self._children.all().values() if child.exit is None]
+            rounds += 1
+            if rounds % _SLOW_ROUNDS == 0 and living:
+                left = await self._in_thread(strays.of_living, [self._kin(child.record) for child in living])
+                await self._in_thread(self._watch_scratch, living)
+            if living:
+                await self._in_thread(self._watch_memory, living, left)
+
+    def _watch_memory(self, living: Sequence[Child], left: Mapping[str, list[int]]) -> None:
+        for child in living:
+            limit, own = child.record.memory_bytes, left.get(child.record.instance, [])
+            used = proc.memory_bytes(proc.family([child.record.process.pid, *own]), limit) if limit else 0
+            if used > limit and child.exit is None:
+                self._overrun(child, Exit(out_of_memory=True, detail=_too_much(used, limit)))
+                end(own)
+
+    def _watch_scratch(self, living: Sequence[Child]) -> None:
+        limit = self._scratch_bytes
+        for child in living:
+            if scratch.used_bytes(self._places.instances / child.record.instance, limit) > limit:
+                detail = f"Out of disk: its files in HOME and TMPDIR are more than {limit >> 20} MiB or too many."
+                self._overrun(child, Exit(signal=signal.SIGKILL, detail=detail))
+
+    def _overrun(self, child: Child, why: Exit) -> None:
+        child.exit_hint = why
+        self._children.kill(child.record.process)
+
+    def _kin(self, record: Record) -> Kin:
+        return Kin(record.instance, record.process, self._places.instances / record.instance, record.user)
 
     async def _end_strays(self, record: Record) -> None:
-        """Processes that left the group are found by their user, once no other instance runs as it."""
-        if record.user is None:
-            return
-        others = (c for c in self._children.all().values() if c.record.instance != record.instance)
-        if any(c.record.user == record.user and c.exit is None for c in others):
-            return
-        await self._in_thread(self._users.end_all, record.user)
+        """What left the group is found by its user and environment; with the user's last instance goes all of it."""
+        async with self._turn_of(record.user):
+            others = (c for c in self._children.all().values() if c.record.instance != record.instance)
+            living = [self._kin(c.record) for c in others if c.exit is None and c.record.user == record.user]
+            if record.user is not None and not living:
+                await self._in_thread(self._users.end_all, record.user)
+            else:
+                await self._in_thread(_end_left_by, self._kin(record), living)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)
+
+
+def _end_left_by(ended: Kin, living: Sequence[Kin]) -> None:
+    for _ in range(_STRAY_TRIES):
+        left = strays.left_by(ended, living)
+        if not left:
+            return
+        end(left)
 
 
 def _observed(child: Child) -> Observed:

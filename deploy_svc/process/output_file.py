@@ -17,6 +17,8 @@ from deploy_svc.ports import OutputLine
 
 LINE_BYTES = 512 * 1024  # a frame of 64 KiB of text is longer, since its JSON is ASCII
 _READ_BYTES = 1 << 20
+_READ_LINES = 1000
+_LAST_BYTES = 256 * 1024
 _POLL_S = 0.1
 _IDLE_ROUNDS = 3
 
@@ -31,11 +33,11 @@ class _Reader:
 class OutputFiles:
     """Follows any number of files with one timer.
 
-    A file that has been read to its end is cut once it has `cut_bytes`; of more than `behind_bytes` that nobody
-    has read yet, all but the last is dropped.
+    A file that has been read to its end is cut once it has `cut_bytes`; one that grows to `behind_bytes` because the
+    workload never stops to write is cut too, and all but the last of what nobody has read yet is dropped.
     """
 
-    def __init__(self, *, cut_bytes: int = 8 << 20, behind_bytes: int = 64 << 20) -> None:
+    def __init__(self, *, cut_bytes: int = 8 << 20, behind_bytes: int = 16 << 20) -> None:
         self._cut_bytes, self._behind_bytes = cut_bytes, behind_bytes
         self._readers: set[_Reader] = set()
 
@@ -76,15 +78,12 @@ class OutputFiles:
         size = os.fstat(reader.fd).st_size
         if size < reader.position:
             reader.position = 0
+        if size > self._behind_bytes:
+            return self._catch_up(reader, size)
         lines: list[OutputLine] = []
-        if size - reader.position > self._behind_bytes:
-            lost = size - reader.position - _READ_BYTES
-            reader.position += lost
-            text = f"{lost} bytes of output came faster than they can be stored, and were dropped.".encode()
-            lines.append(OutputLine(text, reader.position, LogStream.SYSTEM))
         block = os.pread(reader.fd, _READ_BYTES, reader.position)
         start = 0
-        while start < len(block):
+        while start < len(block) and len(lines) < _READ_LINES:
             end = block.find(b"\n", start, start + LINE_BYTES)
             if end >= 0:
                 text, after = block[start:end], end + 1
@@ -103,6 +102,21 @@ class OutputFiles:
             if lines:
                 lines[-1] = OutputLine(lines[-1].text, 0, lines[-1].stream, lines[-1].written_at)
         return lines
+
+    def _catch_up(self, reader: _Reader, size: int) -> list[OutputLine]:
+        """Cut a file that has become too large. The disk is everybody's, so what was not read in time is lost."""
+        first = max(reader.position, size - _LAST_BYTES)
+        lost = first - reader.position
+        block = os.pread(reader.fd, _LAST_BYTES, first)
+        block += os.pread(reader.fd, _READ_BYTES, first + len(block))  # what came since its size was asked for
+        os.ftruncate(reader.fd, 0)  # the workload appends, so it goes on at the new end
+        last = block.splitlines()
+        reader.position = 0
+        texts = [(text[:LINE_BYTES], None) for text in last[-_READ_LINES:]]
+        if lost:
+            said = f"{lost} bytes of output came faster than they can be stored, and were dropped."
+            return [OutputLine(text, 0, stream) for text, stream in ((said.encode(), LogStream.SYSTEM), *texts)]
+        return [OutputLine(text, 0, stream) for text, stream in texts]
 
 
 async def _grown(reader: _Reader, ended: Callable[[], bool]) -> None:

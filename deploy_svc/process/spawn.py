@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import marshal
 import os
-import shutil
-import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,20 +12,17 @@ from typing import Literal
 from deploy_svc.domain import Limits, Runtime, Workload
 from deploy_svc.launch import launch_of
 from deploy_svc.ports import InstanceSpec
-from deploy_svc.process import proc
+from deploy_svc.process import launchers, proc, scratch
 from deploy_svc.process.proc import ProcessId
 from deploy_svc.process.records import Record
 from deploy_svc.process.toolchain import Toolchain, check_enterable
 from mesh.errors import Unavailable
 from runtimes.catalog import Placement, command
 
-_LAUNCHER = Path(__file__).parent.parent / "launcher.py"
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-_LOADER_VARIABLES = ("LD_LIBRARY_PATH",)  # for the launcher: the mesh's interpreter may need it
 _MIB = 1 << 20
 _SLACK_BYTES = 64 * _MIB
 _STACK_BYTES = 8 * _MIB
-_FILE_BYTES = 4 << 30
 _OPEN_FILES = 4096
 _PROCESSES = 256
 
@@ -36,9 +30,11 @@ _PROCESSES = 256
 class Spawner:
     """Starts workloads with their directories below `instances` and their output below `logs`."""
 
-    def __init__(self, instances: Path, logs: Path) -> None:
+    def __init__(self, instances: Path, logs: Path, *, file_bytes: int) -> None:
         self._instances = instances
         self._logs = logs
+        self._file_bytes = file_bytes
+        self._launchers = launchers.Launchers()
 
     def log_path(self, instance: str) -> Path:
         """Where the output of an instance is."""
@@ -50,27 +46,37 @@ class Spawner:
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_enterable(self._instances, user)
 
+    def prepare(self) -> None:
+        """Make ready what the next start needs, if it is not there."""
+        with contextlib.suppress(OSError):
+            self._launchers.prepare()
+
+    def close(self) -> None:
+        """Give up what was made ready."""
+        self._launchers.close()
+
     def spawn(self, spec: InstanceSpec, user: int | None, toolchain: Toolchain, tree: Path) -> Record:
         """Start it. Raises Unavailable where the machine has no process or memory left for it."""
         home = self._instances / spec.uid
-        shutil.rmtree(home, ignore_errors=True)
+        scratch.remove(home)
         (home / "tmp").mkdir(mode=0o700, parents=True)
         home.chmod(0o700)
         if user is not None:
             os.chown(home, user, user)
             os.chown(home / "tmp", user, user)
         workload = spec.workload
+        limits = resource_limits(workload.limits, instances=spec.instances, own_user=user is not None)
         order: dict[str, object] = {
             "argv": _argv(workload, toolchain, tree, f"unix:{home}/s"),
             "env": environment(workload, home),
             "cwd": str(tree / "app"),
             "user": user,
-            "limits": resource_limits(workload.limits, instances=spec.instances, own_user=user is not None),
+            "limits": {**limits, "RLIMIT_FSIZE": self._file_bytes},
         }
         try:
-            pid = self._launch(home, order, self.log_path(spec.uid))
+            pid = self._launchers.launch(str(home), order, self.log_path(spec.uid))
         except OSError as error:
-            shutil.rmtree(home, ignore_errors=True)
+            scratch.remove(home)
             raise Unavailable("SPAWN_FAILED", f"No process can be started: {error.strerror}.") from error
         process = proc.identify(pid) or ProcessId(pid, 0)
         return Record(
@@ -90,37 +96,12 @@ class Spawner:
         for pid, words in proc.commands():
             listen = next((b for a, b in itertools.pairwise(words) if a == "--listen"), "")
             name = listen.removeprefix("unix:").removesuffix("/s")
-            if str(_LAUNCHER) in words:
-                name = words[-1]
+            name = launchers.name_of(words) or name
             if name.startswith(root) and "/" not in name[len(root) :]:
                 process = proc.identify(pid)
                 if process is not None:
                     found.append((process, name[len(root) :]))
         return iter(found)
-
-    def _launch(self, home: Path, order: dict[str, object], output: Path) -> int:
-        """The order goes through a file in memory: nothing of it on a command line, and no pipe that could fill."""
-        fd = os.memfd_create("order")
-        try:
-            with open(fd, "wb", closefd=False) as file:
-                file.write(marshal.dumps(order))
-            os.lseek(fd, 0, os.SEEK_SET)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            return os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-S", str(_LAUNCHER), str(home)],
-                {name: os.environ[name] for name in _LOADER_VARIABLES if name in os.environ},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, fd, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o600),
-                    (os.POSIX_SPAWN_DUP2, 1, 2),
-                ],
-                setsid=True,
-                setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
-                setsigmask=[],
-            )
-        finally:
-            os.close(fd)
 
 
 def environment(workload: Workload, home: Path) -> dict[str, str]:
@@ -148,7 +129,6 @@ def resource_limits(limits: Limits, *, instances: int, own_user: bool) -> dict[s
     known = {
         "RLIMIT_CORE": 0,
         "RLIMIT_DATA": limits.memory_bytes + _SLACK_BYTES + threads * _STACK_BYTES,
-        "RLIMIT_FSIZE": _FILE_BYTES,
         "RLIMIT_NOFILE": _OPEN_FILES,
     }
     if own_user:

@@ -5,9 +5,7 @@ Imports envoy-data-plane, so import it where it is needed, not at the top of a s
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
-from pathlib import Path
 
 from envoy_data_plane.envoy.config.bootstrap.v3 import (
     Admin,
@@ -44,6 +42,8 @@ _RUNTIME = {
     # A person who has just made a request looks for its trace: spans leave twice a second, or 50 at a time.
     "tracing.opentelemetry.flush_interval_ms": 500,
     "tracing.opentelemetry.min_flush_spans": 50,
+    # What follows a chunk must be its end of line: a proxy before this one might see another request in it.
+    "envoy.reloadable_features.strict_chunk_parsing": True,
 }
 
 
@@ -89,14 +89,3 @@ def bootstrap(spec: EnvoySpec) -> Bootstrap:
         ),
         admin=Admin(address=Address(pipe=Pipe(path=spec.admin_socket, mode=0o600))),
     )
-
-
-def write_bootstrap(spec: EnvoySpec, path: Path) -> None:
-    """Writes the bootstrap, mode 0600 (it holds the service token), atomically. The name must end in `.pb`."""
-    if path.suffix != ".pb":
-        raise ValueError(f"Envoy reads a binary bootstrap by its name: {path} must end in .pb")
-    partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(bytes(bootstrap(spec)))
-    partial.replace(path)

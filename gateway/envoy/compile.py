@@ -1,4 +1,4 @@
-"""Makes the fixed resources in a process of their own: `python -m gateway.envoy.compile` (spec in, resources out).
+"""Makes Envoy's configuration in a process of its own: `python -m gateway.envoy.compile` (spec in, all of it out).
 
 envoy-data-plane takes over a second and tens of megabytes to import; the gateway needs it once, so a child pays
 for it and goes away.
@@ -10,9 +10,11 @@ import sys
 
 from envoy_data_plane.google.protobuf import Any
 
+from gateway.envoy.bootstrap import bootstrap
 from gateway.envoy.clusters import clusters
+from gateway.envoy.compiled import Compiled
 from gateway.envoy.listener import listener
-from gateway.envoy.resources import Resource, dump_resources
+from gateway.envoy.resources import Resource
 from gateway.envoy.routes import route_configuration
 from gateway.envoy.spec import LISTENER, ROUTES, EnvoySpec
 
@@ -26,8 +28,9 @@ def fixed_resources(spec: EnvoySpec) -> list[Resource]:
 
 
 def main() -> None:
-    """Reads a spec on stdin and writes its resources to stdout."""
-    sys.stdout.write(dump_resources(fixed_resources(EnvoySpec.from_json(sys.stdin.read()))))
+    """Reads a spec on stdin and writes what comes of it to stdout."""
+    spec = EnvoySpec.from_json(sys.stdin.read())
+    sys.stdout.write(Compiled(bytes(bootstrap(spec)), tuple(fixed_resources(spec))).to_json())
 
 
 if __name__ == "__main__":

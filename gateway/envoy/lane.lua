@@ -35,8 +35,7 @@ local function foreign_to_grpc(name, value)
     or value:find("[^ -~]") ~= nil
 end
 
-local function fits_unary(headers, method)
-  local length = headers:get("content-length")
+local function fits_unary(headers, method, length)
   if length then
     return (tonumber(length) or math.huge) <= UNARY_MAX_BYTES
   end
@@ -51,7 +50,8 @@ function envoy_on_request(handle)
     return
   end
   local method = headers:get(":method")
-  local path = fits_unary(headers, method) and UNARY_PATH or STREAM_PATH
+  local length = headers:get("content-length")
+  local path = fits_unary(headers, method, length) and UNARY_PATH or STREAM_PATH
 
   for _, name in ipairs(HOP_BY_HOP) do
     headers:remove(name)
@@ -69,15 +69,22 @@ function envoy_on_request(handle)
   for name, value in pairs(headers) do
     if name:byte() ~= 58 and foreign_to_grpc(name, value) then
       moved = moved or {}
-      moved[#moved + 1] = { name, value }
+      moved[name] = true
     end
   end
   if moved then
-    for _, pair in ipairs(moved) do
-      headers:remove(pair[1])
+    -- All of a name go together: their order stays.
+    local aside = {}
+    for name, value in pairs(headers) do
+      if moved[name] then
+        aside[#aside + 1] = name .. "=" .. percent_encode(value)
+      end
     end
-    for _, pair in ipairs(moved) do
-      headers:add("x-fn-rh", pair[1] .. "=" .. percent_encode(pair[2]))
+    for name in pairs(moved) do
+      headers:remove(name)
+    end
+    for _, pair in ipairs(aside) do
+      headers:add("x-fn-rh", pair)
     end
   end
 
@@ -100,6 +107,10 @@ function envoy_on_request(handle)
   headers:add("x-fn-path", target)
   headers:add("x-fn-host", authority)
   headers:add("x-fn-scheme", headers:get(":scheme") or "http")
+  if length and path == STREAM_PATH then
+    -- Of a body that is too large this is enough to say so.
+    headers:add("x-fn-length", length)
+  end
   headers:replace(":method", "POST")
   headers:replace(":path", path)
 end
@@ -145,20 +156,46 @@ local function render_rpc_error(handle, trace)
   end
 end
 
+-- Names that frame a message or are about one connection: an answer's headers are the function's, these are not.
+local NEVER_IN_ANSWER = {
+  [""] = true, ["connection"] = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["te"] = true,
+  ["trailer"] = true, ["transfer-encoding"] = true, ["upgrade"] = true,
+}
+
+-- The value of a header, decoded. invoke_svc sends none that would be more than one line; the answers of all
+-- functions pass here, so this does not depend on it.
+local function decoded_line(value)
+  if value:find("%", 1, true) then
+    value = percent_decode(value):gsub("[%z\1-\8\10-\31\127]", " ")
+  end
+  return value
+end
+
+local function add_decoded(headers, pair)
+  local equals = pair:find("=", 1, true)
+  if not equals then
+    return
+  end
+  local name, value = pair:sub(1, equals - 1), pair:sub(equals + 1)
+  if NEVER_IN_ANSWER[name] or name:find("[^a-z0-9!#$%%&'*+.^_`|~-]") then
+    return
+  end
+  value = decoded_line(value)
+  if name ~= "content-length" or (value:find("^%d+$") and not headers:get(name)) then
+    headers:add(name, value)
+  end
+end
+
 local function restore(headers, status)
   headers:replace(":status", status)
   headers:remove("x-fn-status")
 
   local content_type = headers:get("x-fn-ct")
   if content_type then
-    headers:replace("content-type", content_type)
+    headers:replace("content-type", decoded_line(content_type))
     headers:remove("x-fn-ct")
   else
     headers:remove("content-type")
-  end
-
-  if status == "204" then
-    headers:remove("content-length")
   end
 
   local count = headers:getNumValues("x-fn-h")
@@ -169,12 +206,11 @@ local function restore(headers, status)
     end
     headers:remove("x-fn-h")
     for _, pair in ipairs(pairs_sent) do
-      local equals = pair:find("=", 1, true)
-      if equals then
-        local value = pair:sub(equals + 1)
-        headers:add(pair:sub(1, equals - 1), value:find("%", 1, true) and percent_decode(value) or value)
-      end
+      add_decoded(headers, pair)
     end
+  end
+  if status == "204" then
+    headers:remove("content-length")
   end
 end
 
@@ -189,6 +225,9 @@ function envoy_on_response(handle)
 
   local status = headers:get("x-fn-status")
   if status then
+    if not status:find("^[2-5]%d%d$") then
+      status = "502"
+    end
     restore(headers, status)
   elseif not known.head then
     render_rpc_error(handle, known.trace or "")

@@ -44,6 +44,7 @@ _REPLIES = (
     _Reply(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", "The body is larger than this call takes."),
     _Reply(426, "FAILED_PRECONDITION", "HTTP_VERSION", "HTTP/1.1 or HTTP/2 is needed."),
     _Reply(431, "RESOURCE_EXHAUSTED", "HEADERS_TOO_LARGE", "The headers are larger than the mesh takes."),
+    _Reply(501, "UNIMPLEMENTED", "NOT_IMPLEMENTED", "No transfer encoding but 'chunked' is understood here."),
     _Reply(502, "UNAVAILABLE", "BAD_UPSTREAM", "A service of the mesh gave an answer that is not valid."),
     _Reply(503, "UNAVAILABLE", "SERVICE_UNAVAILABLE", "A service of the mesh cannot be reached; try again.", 1),
     _Reply(504, "DEADLINE_EXCEEDED", "TIMEOUT", "No answer came in time."),

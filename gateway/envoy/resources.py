@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import hashlib
-import json
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +10,7 @@ from functools import cached_property
 from google.protobuf.struct_pb2 import Struct
 
 from fnmesh.internal.gateway.v1 import xds_pb2
-from gateway.envoy.spec import RUNTIME_LAYER, EnvoySpec
+from gateway.envoy.spec import RUNTIME_LAYER
 
 _PREFIX = "type.googleapis.com/"
 CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
@@ -63,29 +59,3 @@ def sampling(share: float) -> Resource:
     layer.update({"tracing.random_sampling": {"numerator": numerator, "denominator": "TEN_THOUSAND"}})
     runtime = xds_pb2.RuntimeLayer(name=RUNTIME_LAYER, layer=layer)
     return Resource(RUNTIME, RUNTIME_LAYER, runtime.SerializeToString(deterministic=True))
-
-
-def dump_resources(resources: Iterable[Resource]) -> str:
-    """Resources as text."""
-    return json.dumps([[item.type_url, item.name, base64.b64encode(item.body).decode()] for item in resources])
-
-
-def load_resources(text: str) -> list[Resource]:
-    """The inverse of `dump_resources`."""
-    return [Resource(type_url, name, base64.b64decode(body)) for type_url, name, body in json.loads(text)]
-
-
-async def compile_resources(spec: EnvoySpec) -> list[Resource]:
-    """Has a child process make the fixed resources. Raises RuntimeError with its output if it fails."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gateway.envoy.compile",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await child.communicate(spec.to_json().encode())
-    if child.returncode != 0:
-        raise RuntimeError(f"Envoy's resources could not be made: {err.decode(errors='replace')}")
-    return load_resources(out.decode())

@@ -30,13 +30,19 @@ from gateway.envoy.spec import (
     PUBLIC_SERVICES,
     REST_CLUSTER,
     REST_PATHS,
+    REST_TREES,
     ROUTES,
     TOKEN_HEADER,
     EnvoySpec,
 )
 
 # What Envoy says about its own work is no header of the client's.
-_ADDED_BY_ENVOY = ("x-envoy-original-path", "x-envoy-original-method", "x-envoy-internal")
+_ADDED_BY_ENVOY = (
+    "x-envoy-original-path",
+    "x-envoy-original-method",
+    "x-envoy-internal",
+    "x-envoy-external-address",
+)
 
 
 def set_header(name: str, value: str) -> HeaderValueOption:
@@ -103,14 +109,19 @@ def _control(name: str, match: RouteMatch, cluster: str, spec: EnvoySpec) -> Rou
     )
 
 
+def _tree(path: str) -> RouteMatch:
+    """All that is below a path; also the path itself where it has no slash at its end."""
+    return RouteMatch(prefix=path) if path.endswith("/") else RouteMatch(path_separated_prefix=path)
+
+
 def route_configuration(spec: EnvoySpec) -> RouteConfiguration:
     """The routes of the one listener. `fnmesh.internal.*` has none."""
-    routes = [_functions(spec)]
+    routes = [_control(f"rest {path}/", _tree(path), REST_CLUSTER, spec) for path in REST_TREES]
+    routes += [_control(f"rest {path}", RouteMatch(path=path), REST_CLUSTER, spec) for path in REST_PATHS]
+    routes.append(_functions(spec))
     for service, cluster in PUBLIC_SERVICES.items():
         match = RouteMatch(prefix=f"/{service}/", grpc=RouteMatchGrpcRouteMatchOptions())
         routes.append(_control(service, match, cluster, spec))
-    for path in REST_PATHS:
-        routes.append(_control(f"rest {path}", RouteMatch(path=path), REST_CLUSTER, spec))
     nothing = "There is nothing at this path."
     routes.append(
         Route(

@@ -20,12 +20,22 @@ PUBLIC_SERVICES: Mapping[str, str] = {
     "fnmesh.registry.v1.RegistryService": "registry",
     "fnmesh.build.v1.BuildService": "build",
     "fnmesh.deploy.v1.DeployService": "deploy",
+    "fnmesh.deploy.v1.UsageService": "deploy",
     "fnmesh.invoke.v1.InvokeService": "invoke",
+    "fnmesh.invoke.v1.JobService": "invoke",
+    "fnmesh.invoke.v1.ScheduleService": "invoke",
+    "fnmesh.invoke.v1.StatsService": "invoke",
     "fnmesh.trace.v1.TraceService": GATEWAY_CLUSTER,
     "grpc.health.v1.Health": GATEWAY_CLUSTER,
     "grpc.reflection.v1alpha.ServerReflection": GATEWAY_CLUSTER,
 }
-REST_PATHS = ("/", "/health", "/docs", "/redoc", "/openapi.json")
+REST_PATHS = (
+    *("/", "/health", "/docs", "/redoc", "/openapi.json", "/metrics", "/callbacks", "/deploy", "/callback/deploy"),
+    *("/api/upload", "/api/project", "/api/log", "/api/health"),
+)
+_JOB_TREES = ("/api/execute", "/api/jobs", "/api/projects")
+REST_TREES = ("/callbacks/", "/deploy/", "/api/workspaces", "/api/functions", "/api/cloudwatch", *_JOB_TREES)
+"""Paths whose every continuation by segments is the REST facade's."""
 HTTP_SERVICE = "fnmesh.internal.invoke.v1.HttpService"
 TRACE_HEADER = "x-fn-trace"
 TOKEN_HEADER = "x-fnmesh-service-token"  # noqa: S105 -- the name of a header

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from gateway.rest import callbacks, functions, jobs, observability, problems, scrape, workspaces
+from gateway.rest.caller import Channels
+from gateway.rest.middleware import Limited, Traced
+from gateway.rest.observing import Observing
 from gateway.rest.pages import docs_page, welcome_page
+
+BODY_BYTES = 16 * 1024 * 1024
+"""Largest JSON body."""
 
 
 class Health(BaseModel):
@@ -31,8 +39,15 @@ class About(BaseModel):
     health: str
 
 
-def rest_facade(version: str, missing: Callable[[], tuple[str, ...]]) -> FastAPI:
-    """The application. `missing` names the services that have no member."""
+def rest_facade(
+    version: str,
+    missing: Callable[[], tuple[str, ...]],
+    channels: Channels,
+    *,
+    origins: Sequence[str] = (),
+    observing: Observing | None = None,
+) -> FastAPI:
+    """The application. `missing` names the services that have no member; pages of `origins` may call it."""
     app = FastAPI(
         title="fnmesh",
         version=version,
@@ -40,6 +55,22 @@ def rest_facade(version: str, missing: Callable[[], tuple[str, ...]]) -> FastAPI
         docs_url=None,
         redoc_url=None,
     )
+    app.state.channels = channels
+    app.state.missing = missing
+    app.state.observing = observing or Observing()
+    problems.install(app)
+    for area in (callbacks, workspaces, functions, jobs, observability, scrape):
+        app.include_router(area.router)
+    app.add_middleware(Limited, max_bytes=BODY_BYTES)
+    app.add_middleware(Traced)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-trace-id"],
+        )
     about = About(
         name="fnmesh",
         version=version,

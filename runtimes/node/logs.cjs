@@ -12,6 +12,7 @@ const { Writable } = require('node:stream');
 const { StringDecoder } = require('node:string_decoder');
 
 const LINE_LIMIT_BYTES = 64 * 1024;
+const SLICE = 256 * 1024; // text is framed in slices of this size: a handler's 100 MB must not become several times that
 const PARTIAL_MS = 200;
 const FDS = { stdout: 1, stderr: 2 };
 
@@ -106,7 +107,12 @@ class FramedStream extends Writable {
     if (typeof encoding === 'function') [encoding, done] = [undefined, encoding];
     if (typeof data !== 'string') data = this.decoder.write(Buffer.from(data.buffer, data.byteOffset, data.byteLength));
     else if (encoding && !/^utf-?8$/i.test(encoding)) data = Buffer.from(data, encoding).toString('utf8');
-    current().write(this.name, data);
+    for (let start = 0; start < data.length;) {
+      let end = start + SLICE;
+      if (/[\ud800-\udbff]/.test(data[end - 1] ?? '')) end++; // between characters
+      current().write(this.name, start || end < data.length ? data.slice(start, end) : data);
+      start = end;
+    }
     if (typeof done === 'function') process.nextTick(done);
     return true;
   }

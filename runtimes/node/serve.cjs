@@ -14,6 +14,7 @@ const replies = require('./replies.cjs');
 const HEAD_LIMIT_BYTES = 256 * 1024;
 const STRAGGLERS_MS = 50; // how long idle connections are still answered, with "not started", when draining is done
 const DISCARD_MS = 2000; // how long the rest of a refused request is read, so that the refusal is not lost in a reset
+const CHECK_MS = 1000; // how soon after a call it is seen that it has left no file descriptors
 const BACKLOG = 1024;
 const READY = { status: 200, headers: [['content-type', 'text/plain']], body: Buffer.from('ok') };
 const exit = process.exit.bind(process);
@@ -25,6 +26,7 @@ class Server {
     this.failure = failure;
     this.draining = false;
     this.running = new Set();
+    this.checkTimer = null;
     this.http = http.createServer({ maxHeaderSize: HEAD_LIMIT_BYTES, keepAliveTimeout: 0, requestTimeout: 0 });
     this.http.headersTimeout = 0;
     this.http.on('request', (request, response) => this.receive(request, response));
@@ -113,7 +115,20 @@ class Server {
 
   ended(call) {
     this.running.delete(call);
+    this.checkTimer ??= setTimeout(() => this.checkDescriptors(), CHECK_MS).unref();
     if (this.draining && !this.running.size) this.drained(0);
+  }
+
+  /** Without file descriptors no connection can be accepted: this instance ends, and another takes its place. */
+  checkDescriptors() {
+    this.checkTimer = null;
+    try {
+      fs.closeSync(fs.openSync('/dev/null'));
+    } catch (error) {
+      if (error.code !== 'EMFILE' && error.code !== 'ENFILE') return;
+      process.stderr.write('No file descriptors are left for the server of this function: it ends and is replaced.\n');
+      this.drain();
+    }
   }
 
   drain() {

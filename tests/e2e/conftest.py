@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,14 +10,20 @@ import pytest
 
 from fnmesh.client import Mesh
 from tests.support.running_mesh import RunningMesh
-
-MakeSource = Callable[..., Path]
+from tests.support.sources import MakeSource as MakeSource
+from tests.support.sources import source_maker
 
 
 @pytest.fixture(scope="session")
 def mesh() -> Iterator[RunningMesh]:
     """A mesh without authentication, whose functions run as processes."""
-    running = RunningMesh(environ={"FNMESH_LOG_LEVEL": "debug"})
+    running = RunningMesh(
+        environ={
+            "FNMESH_LOG_LEVEL": "debug",
+            "FNMESH_DEPLOY_USAGE_INTERVAL_S": "1",
+            "FNMESH_CLUSTER_ALIASES": "softbank-execution-engine",
+        }
+    )
     try:
         yield running.start()
         assert running.stop() == 0, running.errors()
@@ -43,13 +48,5 @@ def http(mesh: RunningMesh) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def make_source(tmp_path: Path) -> MakeSource:
-    """Writes a source: `make_source("hello", **{"handler.py": "..."})`; dedented; returns its directory."""
-
-    def make(name: str, **files: str) -> Path:
-        root = tmp_path / name
-        root.mkdir(parents=True, exist_ok=True)
-        for file, text in files.items():
-            (root / file).write_text(textwrap.dedent(text))
-        return root
-
-    return make
+    """Writes a source and returns its directory: tests/support/sources.py."""
+    return source_maker(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Iterator
 
 import docker
@@ -20,7 +22,8 @@ PYTHON = """
 
     def handler(event, context):
         print("in a container")
-        return {"greeting": os.environ.get("GREETING", ""), "six": six.__version__, "uid": os.getuid()}
+        return {"greeting": os.environ.get("GREETING", ""), "six": six.__version__, "uid": os.getuid(),
+                "token": os.environ.get("TOKEN", "")}
 """
 NODE = "export const handler = async () => ({ node: true });\n"
 
@@ -69,13 +72,30 @@ def test_docker_is_the_default_and_a_python_function_lives_there(
     trace_id = answer.headers["x-trace-id"]
     eventually_sync(lambda: "in a container" in docker_mesh.cli("logs", "in-docker", "--trace", trace_id).stdout, 5)
 
+    secret = secrets.token_hex(16)
+    docker_mesh.cli("secret", "set", "in-docker", "TOKEN", stdin=secret)
     docker_mesh.cli("env", "set", "in-docker", "GREETING=two")
-    assert httpx.get(shown["url"], trust_env=False, timeout=30).json()["greeting"] == "two"
+    changed = httpx.get(shown["url"], trust_env=False, timeout=30).json()
+    assert (changed["greeting"], changed["token"]) == ("two", secret)
     docker_mesh.cli("rollback", "in-docker")
-    assert httpx.get(shown["url"], trust_env=False, timeout=30).json()["greeting"] == "one"
+    back = httpx.get(shown["url"], trust_env=False, timeout=30).json()
+    assert (back["greeting"], back["token"]) == ("one", secret)
+    _is_in_the_environment_only(secret, _containers(daemon, docker_mesh), daemon)
 
     docker_mesh.cli("delete", "in-docker")
     eventually_sync(lambda: not _containers(daemon, docker_mesh), 40)
+
+
+def _is_in_the_environment_only(
+    secret: str, containers: list[docker.models.containers.Container], daemon: docker.DockerClient
+) -> None:
+    """What Docker shows of the containers has a secret where it has env: not in labels, arguments or the image."""
+    assert containers
+    for container in containers:
+        shown = dict(container.attrs)
+        shown["Config"] = {name: value for name, value in shown["Config"].items() if name != "Env"}
+        assert secret not in json.dumps(shown)
+        assert secret not in json.dumps(daemon.images.get(shown["Image"]).attrs)
 
 
 def test_node_function_in_docker(docker_mesh: RunningMesh, make_source: MakeSource) -> None:

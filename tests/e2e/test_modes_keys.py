@@ -157,7 +157,7 @@ def test_key_of_a_workspace_sees_nothing_of_another(
     with Mesh(keyed[0].server, api_key=bound, workspace="team-a") as mesh:
         assert [one.display_name for one in mesh.list()] == ["mine"]
         assert [one.display_name for one in mesh.list(workspace="-")] == ["mine"]
-        with pytest.raises(PermissionDenied, match="bound to a workspace"):
+        with pytest.raises(NotFound, match="this key's workspace"):
             mesh.trace("0" * 31 + "1")
         assert mesh.invoke("mine", {}).status == 200
         assert mesh.env_set("mine", {"A": "1"}).display_name == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import stat
@@ -18,13 +19,15 @@ from tests.support.eventually import eventually_sync
 from tests.support.running_mesh import RunningMesh
 
 FUNCTION = """
+    import hashlib
     import os
 
     def handler(event):
         if (event.get("queryStringParameters") or {}).get("fail"):
             raise RuntimeError("as asked")
         return {"pid": os.getpid(), "length": len(os.environ.get("PASSWORD", "")), "uid": os.getuid(),
-                "names": sorted(os.environ)}
+                "names": sorted(os.environ),
+                "token": hashlib.sha256(os.environ.get("TOKEN", "").encode()).hexdigest()}
 """
 
 
@@ -48,7 +51,8 @@ def _environ_of(pid: int) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def secretive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secretive]:
     running = RunningMesh(environ={"FNMESH_AUTH": "keys", "FNMESH_LOG_LEVEL": "debug"})
-    first, second, query, header = (f"{word}-{secrets.token_hex(12)}" for word in ("env", "newer", "query", "header"))
+    words = ("env", "newer", "query", "header", "secret", "rotated")
+    first, second, query, header, secret, rotated = (f"{word}-{secrets.token_hex(12)}" for word in words)
     source = tmp_path_factory.mktemp("secretive")
     (source / "handler.py").write_text(FUNCTION.replace("\n    ", "\n"))
     offline = ("key", "create", "--offline", "--scope", "admin", "--data-dir", str(running.data_dir))
@@ -66,13 +70,16 @@ def secretive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secretive]:
             httpx.get(f"{running.url}/api/none?q={query}", headers=headers, trust_env=False)
             mesh.invoke("secretive", {"password": header})
             mesh.env_set("secretive", {"PASSWORD": second})
+            for value in (secret, rotated):
+                running.cli("secret", "set", "secretive", "TOKEN", stdin=f"{value}\n", FNMESH_API_KEY=admin)
             mesh.wait_ready(mesh.show("secretive"))
             caller = mesh.create_key(["invoke"])
         environ = _environ_of(running.service_pid("registry"))
         run_dir = Path(environ["FNMESH_RUN_DIR"])
         token = (run_dir / "token").read_text().strip()
         hidden = {"env": first, "newer env": second, "query": query, "header": header, "admin key": admin,
-                  "caller key": caller.secret, "service token": token}  # fmt: skip
+                  "caller key": caller.secret, "service token": token,
+                  "secret": secret, "rotated secret": rotated}  # fmt: skip
         yield Secretive(running, f"{running.url}/api/secretive", admin, hidden, run_dir, tuple(traces))
         assert running.stop() == 0, running.errors()
     finally:
@@ -102,10 +109,28 @@ def test_nothing_secret_is_in_a_trace(secretive: Secretive) -> None:
 
 def test_nothing_secret_is_in_builds_logs_or_executions(secretive: Secretive) -> None:
     said = ""
-    for command in (("show",), ("builds",), ("logs",), ("executions",)):
+    for command in (("show",), ("show", "--reveal-env"), ("builds",), ("logs",), ("executions",), ("secret", "list"),
+                    ("env", "list", "--reveal")):  # fmt: skip
         said += secretive.mesh.cli(*command, "secretive", "--json", FNMESH_API_KEY=secretive.admin).stdout
+        shown = secretive.mesh.cli(*command, "secretive", FNMESH_API_KEY=secretive.admin)
+        said += shown.stdout + shown.stderr
     said += secretive.mesh.cli("key", "list", "--json", FNMESH_API_KEY=secretive.admin).stdout
-    assert _found(secretive.secrets, said.encode()) == []
+    assert "TOKEN" in said
+    hidden = {what: value for what, value in secretive.secrets.items() if what != "newer env"}  # env can be revealed
+    assert _found(hidden, said.encode()) == []
+
+
+def test_nothing_secret_is_in_any_answer_of_the_registry(secretive: Secretive) -> None:
+    with Mesh(secretive.mesh.server, api_key=secretive.admin) as mesh:
+        function = mesh.show("secretive")
+        said = [function, *mesh.list(workspace="-"), *mesh.revisions("secretive"), *mesh.secrets("secretive")]
+        said += [
+            mesh.deployment("secretive"),
+            mesh.secret_set("secretive", "TOKEN", secretive.secrets["rotated secret"]),
+        ]
+        mesh.wait_ready(mesh.show("secretive"))
+    for answer in said:
+        assert _found(secretive.secrets, answer.SerializeToString()) == []
 
 
 def test_nothing_secret_is_in_a_command_line(secretive: Secretive) -> None:
@@ -123,7 +148,9 @@ def test_environment_of_a_workload_has_nothing_of_the_mesh(secretive: Secretive)
     assert answer["length"] == len(secretive.secrets["newer env"])
     for names in (set(environ), set(answer["names"])):
         assert not [name for name in names if name.startswith(("FNMESH_", "OTEL_", "GRPC_", "PIP_"))]
-    others = {what: value for what, value in secretive.secrets.items() if what != "newer env"}
+    assert answer["token"] == hashlib.sha256(secretive.secrets["rotated secret"].encode()).hexdigest()
+    own = ("newer env", "rotated secret")
+    others = {what: value for what, value in secretive.secrets.items() if what not in own}
     assert _found(others, json.dumps(environ).encode()) == []
 
 

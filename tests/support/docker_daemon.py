@@ -9,6 +9,7 @@ ip_forward). Each may be repeated at any time, also after a crash of the daemon 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -47,10 +48,16 @@ class DockerDaemonError(RuntimeError):
 
 
 class DockerDaemon:
-    """The one daemon whose state is in `root`; any process of this user may start, use and stop it."""
+    """The one daemon whose state is in `root`; any process of this user may start, use and stop it.
 
-    def __init__(self, root: Path | None = None) -> None:
+    `own_network`: it lives in a network namespace of its own, and so beside another daemon of this machine, with
+    which it would share the bridge and the packet filter's chains otherwise. The ports that its containers publish
+    are in there, and nothing outside is reached from there: run what needs them with `entered` before its command.
+    """
+
+    def __init__(self, root: Path | None = None, *, own_network: bool = False) -> None:
         self.root = root or state_dir() / "docker"
+        self._namespace = f"fnmesh-{hashlib.sha256(str(self.root).encode()).hexdigest()[:8]}" if own_network else ""
         self.url = f"unix://{self.root}/docker.sock"
         self._pidfile = self.root / "dockerd.pid"
         self._log = self.root / "dockerd.log"
@@ -98,6 +105,8 @@ class DockerDaemon:
         with file_lock(self._lock):
             self._leases.clear()
             self._clear()
+            if self._namespace:
+                _ip("netns", "del", self._namespace)
             if self._machine_before.exists() and not _foreign_daemons(self.root):
                 MachineState.load(self._machine_before).restore()
             shutil.rmtree(self.root)
@@ -105,6 +114,11 @@ class DockerDaemon:
     def answers(self) -> bool:
         """Whether a daemon answers at the address now."""
         return answers(self.url)
+
+    @property
+    def entered(self) -> list[str]:
+        """What runs the command after it where the daemon's ports are."""
+        return ["nsenter", f"--net=/run/netns/{self._namespace}"] if self._namespace else []
 
     def pid(self) -> int | None:
         """The daemon's pid while it runs; a zombie, or another process of that number, is not it."""
@@ -115,9 +129,14 @@ class DockerDaemon:
 
     def _launch(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        if not self._machine_before.exists():
+        if self._namespace:
+            if not Path("/run/netns", self._namespace).exists():
+                _ip("netns", "add", self._namespace)
+                _ip("-n", self._namespace, "link", "set", "lo", "up")
+        elif not self._machine_before.exists():
             MachineState.read().save(self._machine_before)
         argv = [
+            *self.entered,
             find_dockerd() or "dockerd",
             f"--data-root={self.root}/data",
             f"--exec-root={self._exec_root}",
@@ -228,6 +247,10 @@ def _in_container(pid: int, container_id: str) -> bool:
         return container_id in Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
         return False
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=False)
 
 
 def _unmount_below(root: Path) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,8 @@ class Answer:
     between: Callable[[], Awaitable[None]] | None = None
     late: bool = False
     error: tuple[grpc.StatusCode, str] | None = None
+    # Sent as it is, in place of all that the fields above say of the head.
+    metadata: Sequence[tuple[str, str]] | None = None
 
 
 Respond = Callable[[Seen], Answer | Awaitable[Answer]]
@@ -105,7 +107,7 @@ class FakeInvoke(http_service_pb2_grpc.HttpServiceServicer):
             if answer.content_type is not None:
                 head.append(("x-fn-ct", answer.content_type))
             head += [("x-fn-h", f"{name}={quote(value, safe=' /;=,:')}") for name, value in answer.headers]
-            await context.send_initial_metadata(head)
+            await context.send_initial_metadata(head if answer.metadata is None else answer.metadata)
             for index, chunk in enumerate(answer.chunks):
                 if (index or answer.late) and answer.between is not None:
                     await answer.between()
@@ -239,9 +241,13 @@ async def listening(settings: GatewaySettings, deadline_s: float = 15) -> tuple[
 
     async def probe() -> tuple[str, int] | None:
         try:
-            return await admin.listen_address(settings.gateway_admin_socket)
-        except admin.AdminError:
+            found = await admin.listen_address(settings.gateway_admin_socket)
+            if found is not None:  # Envoy names a listener before its workers listen
+                _, writer = await asyncio.open_connection(*found)
+                writer.close()
+        except (admin.AdminError, ConnectionRefusedError):
             return None
+        return found
 
     try:
         found = await eventually(probe, deadline_s)
@@ -252,8 +258,14 @@ async def listening(settings: GatewaySettings, deadline_s: float = 15) -> tuple[
 
 
 @asynccontextmanager
-async def open_door(run_dir: Path, *, services: Sequence[str] = SERVICES, **fields: Any) -> AsyncIterator[Door]:
-    """Gateway, Envoy, and one fake of each service, all joined."""
+async def open_door(
+    run_dir: Path,
+    *,
+    services: Sequence[str] = SERVICES,
+    beside: Callable[[GatewaySettings], AbstractAsyncContextManager[object]] | None = None,
+    **fields: Any,
+) -> AsyncIterator[Door]:
+    """Gateway, Envoy, and one fake of each service, all joined; `beside` starts what is to be in a fake's place."""
     settings = gateway_settings(run_dir, **fields)
     token = ServiceToken(TOKEN)
     invoke = FakeInvoke("first")
@@ -270,5 +282,7 @@ async def open_door(run_dir: Path, *, services: Sequence[str] = SERVICES, **fiel
                 )
             )
             await stack.enter_async_context(joined(settings.gateway_address, name, address, token=token))
+        if beside is not None:
+            await stack.enter_async_context(beside(settings))
         host, port = await listening(settings)
         yield Door(settings, host, port, invoke, echoes, envoy, run_dir)

@@ -21,6 +21,7 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
         self.version = 0
         self.snapshots: dict[str, registry_pb.FunctionSnapshot] = {}
         self.keys: dict[str, registry_pb.VerifyApiKeyResponse] = {}
+        self.workspaces: dict[str, str] = {}
         self.watchers: list[asyncio.Queue[registry_pb.WatchFunctionsResponse | None]] = []
         self.reset_next = False
         self.silent = False
@@ -78,6 +79,17 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
             if name in names and workspace in ("ws-1", "default") and not snapshot.deleted:
                 return snapshot
         raise NotFound("FUNCTION_NOT_FOUND", f"There is no function '{name}'.")
+
+    async def ResolveWorkspace(self, request: Any, context: Any) -> registry_pb.ResolveWorkspaceResponse:
+        reference = request.name.split("/")[1]
+        known = {"ws-1": "default", **self.workspaces}
+        for uid, name in known.items():
+            if reference in (uid, name):
+                return registry_pb.ResolveWorkspaceResponse(uid=uid, display_name=name)
+        if not request.create:
+            raise NotFound("WORKSPACE_NOT_FOUND", f"There is no workspace '{reference}'.")
+        self.workspaces[f"ws-{reference}"] = reference
+        return registry_pb.ResolveWorkspaceResponse(uid=f"ws-{reference}", display_name=reference)
 
     async def VerifyApiKey(self, request: Any, context: Any) -> registry_pb.VerifyApiKeyResponse:
         if request.secret not in self.keys:

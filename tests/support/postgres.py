@@ -26,7 +26,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from tests.support import processes
 from tests.support.leases import Leases
-from tests.support.ports import free_port
+from tests.support.ports import free_port, is_free
 from tests.support.state_dir import file_lock, state_dir
 
 _SUPERUSER = "fnmesh"
@@ -58,10 +58,15 @@ class _Account:
 
 
 class PostgresServer:
-    """The one server whose state is in `root`; any process of this user may start, use and stop it."""
+    """The one server whose state is in `root`; any process of this user may start, use and stop it.
 
-    def __init__(self, root: Path | None = None) -> None:
+    `durable`: what was committed outlives a crash of the server (still not one of the machine). Its port stays the
+    same for as long as nobody else takes it.
+    """
+
+    def __init__(self, root: Path | None = None, *, durable: bool = False) -> None:
         self.root = root or state_dir() / "postgres"
+        self._durable = durable
         self._data = self.root / "data"
         self._port_file = self.root / "port"
         self._password_file = self.root / "password"
@@ -115,6 +120,16 @@ class PostgresServer:
             return None
         return pid if str(self._data) in processes.command_line(pid) else None
 
+    def pids(self) -> list[int]:
+        """All processes of the running server, its own first."""
+        pid = self.pid()
+        return [] if pid is None else [pid, *processes.children(pid)]
+
+    def crash(self) -> None:
+        """SIGKILL to all its processes: what a start after it finds is what was on its way to the disk."""
+        for pid in self.pids():
+            processes.kill(pid)
+
     @contextmanager
     def database(self) -> Iterator[str]:
         """A new empty database's URL; the database is dropped afterwards, whoever is still connected."""
@@ -142,14 +157,15 @@ class PostgresServer:
         account = _account()
         if not (self._data / "PG_VERSION").exists():
             self._make_cluster(account)
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
-        port = free_port()
+        for left in (self._data / "postmaster.pid", *self.root.glob(".s.PGSQL.*")):
+            left.unlink(missing_ok=True)
+        port = self._last_port() or free_port()
         options = f"-p {port} -k {self.root}"
         start = f"start -w -t {_START_DEADLINE_S} -D {self._data} -l {self._log}".split()
         done = _run_as(account, [_program("pg_ctl"), *start, "-o", options])
         if done.returncode != 0:
-            log = self._log.read_text(errors="replace") if self._log.exists() else done.stdout
-            raise PostgresError(f"PostgreSQL did not start:\n{log[-2000:]}")
+            log = self._log.read_text(errors="replace") if self._log.exists() else ""
+            raise PostgresError(f"PostgreSQL did not start:\n{log[-2000:]}\n{done.stdout}")
         self._port_file.write_text(str(port))
 
     def _make_cluster(self, account: _Account) -> None:
@@ -165,6 +181,13 @@ class PostgresServer:
             raise PostgresError(f"initdb failed:\n{done.stdout}")
         with (self._data / "postgresql.conf").open("a") as file:
             file.write(_CONFIG)
+            if self._durable:
+                file.write("synchronous_commit = on\n")
+
+    def _last_port(self) -> int | None:
+        """The port of the last start, if it is free."""
+        port = processes.pid_in(self._port_file)
+        return port if port and is_free(port) else None
 
     def _shut_down(self) -> None:
         pid = self.pid()
@@ -213,10 +236,14 @@ def _account() -> _Account:
 
 
 def _run_as(account: _Account, argv: list[str]) -> subprocess.CompletedProcess[str]:
-    """Output goes to a file of the child's own: the server would keep a pipe open."""
-    identity = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.name else {}
+    """Output goes to a file of the child's own: the server would keep a pipe open.
+
+    `setpriv` becomes the user: for `subprocess` to do it this process would be forked, gRPC's threads and all.
+    """
+    if account.name:
+        argv = ["setpriv", f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", *argv]
     with os.fdopen(os.memfd_create("output"), "w+") as output:
-        done = subprocess.run(argv, stdout=output, stderr=output, cwd="/", check=False, **identity)  # type: ignore[call-overload]
+        done = subprocess.run(argv, stdout=output, stderr=output, cwd="/", check=False)
         output.seek(0)
         return subprocess.CompletedProcess(argv, done.returncode, output.read(), "")
 

@@ -59,6 +59,18 @@ def all_pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
+def working_in(directory: Path) -> list[int]:
+    """Running processes, but for this one, whose arguments, environment or working directory name `directory`."""
+    word = str(directory)
+    return [
+        pid
+        for pid in all_pids()
+        if pid != os.getpid()
+        and any(word in text for text in (_read(pid, "cmdline"), _read(pid, "environ"), _working_directory(pid)))
+        and is_running(pid)
+    ]
+
+
 def pid_in(pidfile: Path) -> int | None:
     """The pid written in `pidfile` (its first line), or None if there is no such file or number."""
     try:
@@ -110,8 +122,43 @@ def _stat_fields(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split() if text else None
 
 
+def _working_directory(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
 def _read(pid: int, name: str) -> str:
     try:
         return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
     except OSError:
         return ""
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The environment that `pid` was started with, as far as it may be read."""
+    pairs = (pair.partition("=") for pair in _read(pid, "environ").split("\0"))
+    return {name: value for name, _, value in pairs if name}
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that `pid` has used since it started, or since `reset_peak`."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def reset_peak(pid: int) -> int:
+    """Have `peak_bytes` count from now on; the memory that `pid` uses now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return _status_bytes(pid, "VmRSS")
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    return next(
+        int(line.split()[1]) * 1024 for line in _read(pid, "status").splitlines() if line.startswith(f"{field}:")
+    )
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started and not lost."""
+    return [one for one in all_pids() if (stat := _stat_fields(one)) is not None and int(stat[1]) == pid]

@@ -1,6 +1,6 @@
 """What a machine may lack: such a test is skipped, loudly and by name, or fails if FNMESH_REQUIRE says so.
 
-FNMESH_REQUIRE=docker,postgres,node,buf (CI sets it) holds names of CAPABILITIES.
+FNMESH_REQUIRE=docker,postgres,node,buf,mount,prometheus (CI sets it) holds names of CAPABILITIES.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import pytest
 
-from tests.support import buf, docker_host, postgres
+from tests.support import buf, docker_host, postgres, prometheus, small_disk
 
-CAPABILITIES = ("docker", "postgres", "node", "buf")
+CAPABILITIES = ("docker", "postgres", "node", "buf", "mount", "prometheus")
 _REASON = "cannot run here: "
 
 
@@ -52,6 +52,10 @@ def why_missing(capability: str) -> str | None:
             return f"{' and '.join(absent)} not found on PATH" if absent else None
         case "buf":
             return buf.why_missing()
+        case "mount":
+            return small_disk.why_missing()
+        case "prometheus":
+            return prometheus.why_missing()
     raise ValueError(f"{capability} is not one of {CAPABILITIES}")
 
 

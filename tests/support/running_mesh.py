@@ -44,6 +44,11 @@ class RunningMesh:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def run_dir(self) -> Path:
+        """Where its sockets are."""
+        return Path("/tmp") / f"fnmesh-{_digest(self.data_dir)}"
+
     def start(self) -> RunningMesh:
         """Starts it and waits for its ready line."""
         command = [sys.executable, "-m", "cli", "up", "--data-dir", str(self.data_dir), "--listen", self._listen]
@@ -102,11 +107,13 @@ class RunningMesh:
             processes.kill(pid)
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
-    def cli(self, *arguments: str, check: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *arguments: str, check: bool = True, stdin: str | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Runs `fnmesh` against it."""
         done = subprocess.run(
             [sys.executable, "-m", "cli", *arguments],
-            capture_output=True, text=True, check=False, cwd=ROOT, timeout=170,
+            input=stdin, capture_output=True, text=True, check=False, cwd=ROOT, timeout=170,
             env={**self.environ, "FNMESH_SERVER": self.server, **environ},
         )  # fmt: skip
         assert not check or done.returncode == 0, f"fnmesh {' '.join(arguments)}: {done.stderr}{done.stdout}"
@@ -129,8 +136,7 @@ class RunningMesh:
 
     def processes(self) -> list[int]:
         """All processes that have to do with its directories, `up` included."""
-        run_dir = f"fnmesh-{_digest(self.data_dir)}"
-        words = (str(self.data_dir).encode(), run_dir.encode())
+        words = (str(self.data_dir).encode(), self.run_dir.name.encode())
         own = {os.getpid()}
         return [
             pid

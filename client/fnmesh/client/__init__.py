@@ -8,6 +8,8 @@
             print(event)
         print(deploy.wait(), deploy.url)
         print(mesh.invoke("hello", {"name": "x"}).json())
+        job = mesh.jobs.run("hello", {"name": "x"})
+        print(mesh.jobs.wait(job.name).result)
 
 `AsyncMesh` has the same methods as coroutines and async iterators. What they return are the messages of the
 API (`fnmesh.registry.v1.Function` and so on); what they raise is a `FnmeshError`.

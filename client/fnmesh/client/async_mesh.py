@@ -20,16 +20,18 @@ from fnmesh.client.connection import Connection
 from fnmesh.client.deploying import AsyncDeploy, watch_build, watch_deployment, watch_rollout
 from fnmesh.client.errors import AlreadyExists, NotFound, SourceError
 from fnmesh.client.health import check_health
-from fnmesh.client.names import as_function_name, function_name, revision_number, workspace_name
-from fnmesh.client.packing import pack
+from fnmesh.client.jobs import AsyncJobs
+from fnmesh.client.names import as_function_name, function_name, name_within, revision_number, workspace_name
+from fnmesh.client.packing import PackedSource, pack
 from fnmesh.client.paging import collect
+from fnmesh.client.schedules import AsyncSchedules
 from fnmesh.client.settings import FunctionSettings, parse_settings_toml
 from fnmesh.client.units import parse_duration
 from fnmesh.deploy.v1 import deploy_service_pb2, deployment_pb2
 from fnmesh.deploy.v1.deploy_service_pb2_grpc import DeployServiceStub
 from fnmesh.invoke.v1 import invoke_pb2, invoke_service_pb2
 from fnmesh.invoke.v1.invoke_service_pb2_grpc import InvokeServiceStub
-from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2
+from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2, secret_pb2
 from fnmesh.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fnmesh.trace.v1 import trace_service_pb2
 from fnmesh.trace.v1.trace_service_pb2_grpc import TraceServiceStub
@@ -69,6 +71,8 @@ class AsyncMesh:
         self._deploys = DeployServiceStub(channel)
         self._invokes = InvokeServiceStub(channel)
         self._traces = TraceServiceStub(channel)
+        self.jobs = AsyncJobs(self._connection, workspace)
+        self.schedules = AsyncSchedules(self._connection, workspace)
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,53 +89,82 @@ class AsyncMesh:
     # -- deploying ---------------------------------------------------------------------------------------
 
     async def deploy(self, source: str | Path, settings: FunctionSettings | None = None, /, **more: Any) -> AsyncDeploy:
-        """Makes or changes the function, uploads the source and starts its build.
+        """Uploads the source, makes or changes the function and starts the build.
 
         Settings come from `more` (see FunctionSettings), else from `settings`, else from the source's
-        fnmesh.toml. Returns once the build is accepted. Raises SourceError before anything was sent.
+        fnmesh.toml. Returns once the build is accepted. Raises SourceError before anything was sent. A source
+        that the mesh refuses leaves the function as it was.
         """
         packed = pack(source)
-        wanted = FunctionSettings(**more).over(settings or FunctionSettings())
-        if packed.settings_toml is not None:
-            wanted = wanted.over(parse_settings_toml(packed.settings_toml))
-        function = await self._create_or_update(wanted, as_function_name(packed.suggested_name))
-        uploaded = await self._connection.call(
-            self._builds.UploadSource, _parts(packed.filename, packed.content), timeout_s=_UPLOAD_TIMEOUT_S
-        )
+        function, mask = self._wanted(packed, settings, more)
+        digest = await self._upload(packed)
+        function = await self._create_or_update(function, mask)
         build = await self._connection.call(
             self._builds.CreateBuild,
             build_service_pb2.CreateBuildRequest(
                 parent=function.name,
-                build=build_pb2.Build(source_digest=uploaded.source_digest, deploy=True),
+                build=build_pb2.Build(source_digest=digest, deploy=True),
                 request_id=str(uuid.uuid4()),
             ),
         )
-        return AsyncDeploy(self._connection, function, build, uploaded.source_digest)
+        return AsyncDeploy(self._connection, function, build, digest)
 
-    async def _create_or_update(self, wanted: FunctionSettings, suggested: str) -> function_pb2.Function:
+    async def create(
+        self, source: str | Path, settings: FunctionSettings | None = None, /, *, number: int = 0, **more: Any
+    ) -> function_pb2.Function:
+        """Makes a function with a source and builds nothing yet; settings as in `deploy`.
+
+        `number` is what older clients shall know it by, one of those kept for examples. Raises AlreadyExists.
+        """
+        packed = pack(source)
+        function, _ = self._wanted(packed, settings, more)
+        parent = function.name.rpartition("/functions/")[0]
+        function.name = ""
+        function.source_digest = await self._upload(packed)
+        request = registry_service_pb2.CreateFunctionRequest(
+            parent=parent, function=function, number=number, request_id=str(uuid.uuid4())
+        )
+        return await self._connection.call(self._registry.CreateFunction, request)
+
+    def _wanted(
+        self, packed: PackedSource, settings: FunctionSettings | None, more: Mapping[str, Any]
+    ) -> tuple[function_pb2.Function, Sequence[str]]:
+        """The function that a source and settings mean, and which fields they say something of."""
+        wanted = FunctionSettings(**more).over(settings or FunctionSettings())
+        if packed.settings_toml is not None:
+            wanted = wanted.over(parse_settings_toml(packed.settings_toml))
         function, mask = wanted.to_function()
-        parent = workspace_name(wanted.workspace or self.workspace)
-        display_name = wanted.name or suggested
-        function.name = f"{parent}/functions/{display_name}"
+        function.display_name = wanted.name or as_function_name(packed.suggested_name)
+        function.name = name_within(wanted.workspace or self.workspace, function.display_name)
+        return function, mask
+
+    async def _upload(self, packed: PackedSource) -> str:
+        parts = _parts(packed.filename, packed.content)
+        uploaded = await self._connection.call(self._builds.UploadSource, parts, timeout_s=_UPLOAD_TIMEOUT_S)
+        return uploaded.source_digest
+
+    async def _create_or_update(self, function: function_pb2.Function, mask: Sequence[str]) -> function_pb2.Function:
         try:
             there = await self.show(function.name)
         except NotFound:
             created = function_pb2.Function()
             created.CopyFrom(function)
-            created.name, created.display_name = "", display_name
+            created.name = ""
             try:
                 return await self._connection.call(
                     self._registry.CreateFunction,
                     registry_service_pb2.CreateFunctionRequest(
-                        parent=parent, function=created, request_id=str(uuid.uuid4())
+                        parent=function.name.rpartition("/functions/")[0],
+                        function=created,
+                        request_id=str(uuid.uuid4()),
                     ),
                 )
             except AlreadyExists as error:
                 if error.reason != "NAME_TAKEN":
                     raise
-        else:
-            if not mask:
-                return there
+                there = await self.show(function.name)  # somebody else made it just now
+        if not mask:
+            return there
         return await self._connection.call(
             self._registry.UpdateFunction,
             registry_service_pb2.UpdateFunctionRequest(
@@ -174,6 +207,21 @@ class AsyncMesh:
     async def env_unset(self, name: str, keys: Iterable[str]) -> function_pb2.Function:
         """Removes env values; rolled out like those of `env_set`."""
         return await self._update(function_pb2.Function(name=self._name(name)), [f"env.{key}" for key in keys])
+
+    async def secret_set(self, name: str, key: str, value: str) -> function_pb2.Function:
+        """Sets a secret: an environment variable that nothing shows again. Rolled out like `env_set`."""
+        request = registry_service_pb2.SetSecretRequest(parent=self._name(name), key=key, value=value)
+        return (await self._connection.call(self._registry.SetSecret, request)).function
+
+    async def secrets(self, name: str) -> Sequence[secret_pb2.Secret]:
+        """The secrets of a function by key: when each was set, and no values."""
+        request = registry_service_pb2.ListSecretsRequest(parent=self._name(name))
+        return await collect(self._connection, self._registry.ListSecrets, request, "secrets")
+
+    async def secret_delete(self, name: str, key: str) -> function_pb2.Function:
+        """Deletes a secret; rolled out like `env_set`. Raises NotFound."""
+        request = registry_service_pb2.DeleteSecretRequest(name=f"{self._name(name)}/secrets/{key}")
+        return (await self._connection.call(self._registry.DeleteSecret, request)).function
 
     async def _update(self, function: function_pb2.Function, mask: Sequence[str]) -> function_pb2.Function:
         return await self._connection.call(

@@ -22,11 +22,13 @@ T = TypeVar("T")
 _REPEATABLE: dict[str, tuple[str, ...]] = {
     "fnmesh.registry.v1.RegistryService": (
         "GetWorkspace", "ListWorkspaces", "GetFunction", "ListFunctions", "GetRevision", "ListRevisions",
-        "ListApiKeys",
+        "ListApiKeys", "ListSecrets",
     ),
     "fnmesh.build.v1.BuildService": ("GetBuild", "ListBuilds", "CreateBuild"),  # CreateBuild: by request_id
     "fnmesh.deploy.v1.DeployService": ("GetDeployment", "ListTargets"),
     "fnmesh.invoke.v1.InvokeService": ("GetExecution", "ListExecutions"),
+    "fnmesh.invoke.v1.JobService": ("GetJob", "ListJobs", "CreateJob", "CancelJob"),  # CreateJob: by request_id
+    "fnmesh.invoke.v1.ScheduleService": ("GetSchedule", "ListSchedules"),
     "fnmesh.trace.v1.TraceService": ("GetTrace",),
 }  # fmt: skip
 _SERVICE_CONFIG = json.dumps(
@@ -49,7 +51,7 @@ _SERVICE_CONFIG = json.dumps(
         ]
     }
 )
-_RESUME_WAITS_S = (0.1, 0.3, 1.0, 2.0, 4.0, 4.0, 4.0)
+_RESUME_WAITS_S = (0.1, 0.3, 0.6, *([1.0] * 14))  # a service that was killed is back within two or three seconds
 
 
 class Connection:

@@ -107,22 +107,26 @@ class AsyncDeploy:
     async def rollout(self) -> AsyncIterator[deployment_pb2.Deployment]:
         """What becomes of the instances, until the new revision is ready.
 
-        Raises BuildFailed (the build must have ended) and DeployFailed.
+        Raises BuildFailed (the build must have ended) and DeployFailed; NotFound where the function was deleted.
         """
+        if self.build.state == build_pb2.BUILD_STATE_CANCELLED:
+            await self._read()  # a delete cancels the builds, too, and then says more than they do
         if self.build.state != build_pb2.BUILD_STATE_DONE:
             raise BuildFailed(self.build)
         async for deployment in watch_rollout(self._connection, self.function.name, self.revision):
             yield deployment
 
     async def wait(self, timeout_s: float = 900.0) -> function_pb2.Function:
-        """The function, once the new revision answers. Raises BuildFailed, DeployFailed, TimeoutError."""
+        """The function, once the new revision answers. Raises as `rollout` does, and TimeoutError."""
         async with asyncio.timeout(timeout_s):
             async for _ in self.events():
                 pass
             async for _ in self.rollout():
                 pass
-            registry = RegistryServiceStub(self._connection.channel)
-            self.function = await self._connection.call(
-                registry.GetFunction, registry_service_pb2.GetFunctionRequest(name=self.function.name)
-            )
+            self.function = await self._read()
         return self.function
+
+    async def _read(self) -> function_pb2.Function:
+        registry = RegistryServiceStub(self._connection.channel)
+        request = registry_service_pb2.GetFunctionRequest(name=self.function.name)
+        return await self._connection.call(registry.GetFunction, request)

@@ -165,6 +165,8 @@ _BY_CODE: dict[grpc.StatusCode, type[RpcFailed]] = {
 # What grpc itself says when there was no answer at all, as against an answer of UNAVAILABLE.
 _NO_CONNECTION = ("failed to connect", "connection refused", "no such file", "name resolution", "dns",
                   "trying to connect an http1.x server", "ssl_", "handshake", "socket closed")  # fmt: skip
+# What becomes of a stream whose service ended in its middle: Envoy resets it, and grpc calls that INTERNAL.
+_RESET = "rst_stream"
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> RpcFailed:
@@ -177,6 +179,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> RpcFailed:
     if raw is None:
         if error.code() is grpc.StatusCode.UNAVAILABLE and any(w in message.lower() for w in _NO_CONNECTION):
             return Unreachable(f"No mesh answers at {address}.", trace_id=trace_id)
+        if error.code() is grpc.StatusCode.INTERNAL and _RESET in message.lower():
+            return Unavailable("The connection broke in the middle of the answer.", trace_id=trace_id)
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             message = f"The mesh at {address} did not answer in time."
         return _BY_CODE.get(error.code(), RpcFailed)(message, code=error.code(), trace_id=trace_id)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fnmesh.client.errors import SourceError
+
 ALWAYS_IGNORED_FOLDERS = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv"})
 ALWAYS_IGNORED_FILES = frozenset({".fnmeshignore", "fnmesh.toml", ".DS_Store"})
 
@@ -25,7 +27,10 @@ class _Rule:
 
 
 class IgnoreRules:
-    """The rules of one source: those that always hold, then the lines of its `.fnmeshignore`."""
+    """The rules of one source: those that always hold, then the lines of its `.fnmeshignore`.
+
+    Raises SourceError for a line that is no pattern.
+    """
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
         self._rules = tuple(rule for line in lines if (rule := _parse(line)) is not None)
@@ -55,7 +60,10 @@ def _parse(line: str) -> _Rule | None:
     if not text:
         return None
     prefix = "" if anchored else "(?:.*/)?"
-    return _Rule(re.compile(prefix + _translate(text)), folders_only, keep)
+    try:
+        return _Rule(re.compile(prefix + _translate(text)), folders_only, keep)
+    except re.error as error:
+        raise SourceError(f"'{line.rstrip()}' in .fnmeshignore is no pattern: {error}.") from None
 
 
 def _translate(glob: str) -> str:

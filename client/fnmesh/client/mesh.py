@@ -12,11 +12,13 @@ from fnmesh.build.v1 import build_pb2
 from fnmesh.client.answer import Answer
 from fnmesh.client.async_mesh import AsyncMesh
 from fnmesh.client.deploying import AsyncDeploy
+from fnmesh.client.jobs import Jobs
 from fnmesh.client.loop_thread import LoopThread
+from fnmesh.client.schedules import Schedules
 from fnmesh.client.settings import FunctionSettings
 from fnmesh.deploy.v1 import deploy_service_pb2, deployment_pb2
 from fnmesh.invoke.v1 import invoke_pb2
-from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2
+from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2, secret_pb2
 from fnmesh.trace.v1 import trace_service_pb2
 
 
@@ -81,6 +83,8 @@ class Mesh:
         except BaseException:
             self._loop.close()
             raise
+        self.jobs = Jobs(self._mesh.jobs, self._loop)
+        self.schedules = Schedules(self._mesh.schedules, self._loop)
 
     @property
     def url(self) -> str:
@@ -103,6 +107,12 @@ class Mesh:
     def deploy(self, source: str | Path, settings: FunctionSettings | None = None, /, **more: Any) -> Deploy:
         """See AsyncMesh.deploy."""
         return Deploy(self._loop.run(self._mesh.deploy(source, settings, **more)), self._loop)
+
+    def create(
+        self, source: str | Path, settings: FunctionSettings | None = None, /, *, number: int = 0, **more: Any
+    ) -> function_pb2.Function:
+        """See AsyncMesh.create."""
+        return self._loop.run(self._mesh.create(source, settings, number=number, **more))
 
     def wait_ready(self, function: function_pb2.Function) -> deployment_pb2.Deployment:
         """See AsyncMesh.wait_ready."""
@@ -127,6 +137,18 @@ class Mesh:
     def env_unset(self, name: str, keys: Iterable[str]) -> function_pb2.Function:
         """See AsyncMesh.env_unset."""
         return self._loop.run(self._mesh.env_unset(name, keys))
+
+    def secret_set(self, name: str, key: str, value: str) -> function_pb2.Function:
+        """See AsyncMesh.secret_set."""
+        return self._loop.run(self._mesh.secret_set(name, key, value))
+
+    def secrets(self, name: str) -> Sequence[secret_pb2.Secret]:
+        """See AsyncMesh.secrets."""
+        return self._loop.run(self._mesh.secrets(name))
+
+    def secret_delete(self, name: str, key: str) -> function_pb2.Function:
+        """See AsyncMesh.secret_delete."""
+        return self._loop.run(self._mesh.secret_delete(name, key))
 
     def rollback(self, name: str, to: int = 0) -> function_pb2.Function:
         """See AsyncMesh.rollback."""

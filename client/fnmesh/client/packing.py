@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ from fnmesh.client.ignore import IgnoreRules
 PYTHON_ENTRY = "handler.py"
 ENTRY_FILES = ("handler.py", "app.py", "main.py", "index.js", "index.mjs", "index.cjs")
 MAX_FILES = 20_000
+_MAX_SETTINGS_BYTES = 1024 * 1024
+_END_RECORD_BYTES = 22
+_MAX_COMMENT_BYTES = 65535
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -50,13 +55,13 @@ def _pack_directory(root: Path) -> PackedSource:
     if not entries:
         raise SourceError(f"There is nothing to deploy in '{root}'; it needs a handler.py or an index.js.")
     if len(entries) > MAX_FILES:
-        raise SourceError(f"'{root}' has over {MAX_FILES} files; list what is not needed in .fnmeshignore.")
+        raise SourceError(f"'{root}' has more than {MAX_FILES:,} files; list what is not needed in .fnmeshignore.")
     settings = root / "fnmesh.toml"
     return PackedSource(
         filename="source.zip",
         content=_zip([(name, file.read_bytes(), os.access(file, os.X_OK)) for name, file in entries]),
         suggested_name=root.resolve().name,
-        settings_toml=settings.read_text(encoding="utf-8") if settings.is_file() else None,
+        settings_toml=_read_text(settings) if settings.is_file() else None,
     )
 
 
@@ -75,28 +80,52 @@ def _pack_file(file: Path) -> PackedSource:
 
 
 def _read_zip(file: Path) -> PackedSource:
-    """An archive is sent as it is."""
+    """An archive is sent as it is: whether the rest of it is good is for the mesh to say."""
+    content = file.read_bytes()
+    if _entries_said(content) > MAX_FILES:
+        raise SourceError(f"'{file}' has more than {MAX_FILES:,} entries; leave out what the code does not need.")
     try:
-        with zipfile.ZipFile(file) as archive:
-            settings = archive.read("fnmesh.toml").decode() if "fnmesh.toml" in archive.namelist() else None
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            settings = _settings_in(archive, file)
+    except UnicodeDecodeError:  # a name of some file in it
+        settings = None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise SourceError(f"'{file}' cannot be read as a zip archive: {error}.") from None
-    return PackedSource("source.zip", file.read_bytes(), file.stem, settings)
+    return PackedSource("source.zip", content, file.stem, settings)
+
+
+def _entries_said(content: bytes) -> int:
+    """How many entries the end of an archive says it has (65535 for that and more): `zipfile` would read them all."""
+    at = content.rfind(b"PK\x05\x06", -_END_RECORD_BYTES - _MAX_COMMENT_BYTES)
+    return int(struct.unpack_from("<H", content, at + 10)[0]) if 0 <= at <= len(content) - _END_RECORD_BYTES else 0
+
+
+def _settings_in(archive: zipfile.ZipFile, file: Path) -> str | None:
+    if "fnmesh.toml" not in archive.namelist():
+        return None
+    with archive.open("fnmesh.toml") as settings:
+        text = settings.read(_MAX_SETTINGS_BYTES + 1)
+    if len(text) > _MAX_SETTINGS_BYTES:
+        raise SourceError(f"fnmesh.toml in '{file}' is larger than {_MAX_SETTINGS_BYTES // 2**20} MiB.")
+    return _decoded(text, f"fnmesh.toml in '{file}'")
 
 
 def _walk(root: Path, prefix: str, rules: IgnoreRules) -> Iterator[tuple[str, Path]]:
     with os.scandir(root / prefix) as found:
         for entry in found:
             name, file = prefix + entry.name, Path(entry.path)
+            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             if entry.is_dir(follow_symlinks=False):
                 if not rules.excludes(name, folder=True):
                     yield from _walk(root, name + "/", rules)
             elif rules.excludes(name, folder=entry.is_dir()):
                 continue
             elif entry.is_symlink() and not _stays_inside(file, root):
-                raise SourceError(f"'{name}' is a link out of the source; copy what it means, or ignore it.")
+                raise SourceError(f"'{shown}' is a link out of the source; copy what it means, or ignore it.")
             elif not file.is_file():
-                raise SourceError(f"'{name}' is not a regular file; list it in .fnmeshignore.")
+                raise SourceError(f"'{shown}' is not a regular file; list it in .fnmeshignore.")
+            elif shown != name:
+                raise SourceError(f"The name '{shown}' is not UTF-8; rename the file, or list it in .fnmeshignore.")
             else:
                 yield name, file
 
@@ -118,4 +147,15 @@ def _zip(entries: list[tuple[str, bytes, bool]]) -> bytes:
 
 
 def _read_lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return _read_text(file).splitlines() if file.is_file() else []
+
+
+def _read_text(file: Path) -> str:
+    return _decoded(file.read_bytes(), f"'{file}'")
+
+
+def _decoded(text: bytes, where: str) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise SourceError(f"{where} is not UTF-8; write it in UTF-8.") from None

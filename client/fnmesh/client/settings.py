@@ -16,6 +16,7 @@ RUNTIMES = {"python": pb.RUNTIME_PYTHON, "node": pb.RUNTIME_NODE}
 TARGETS = {"process": pb.TARGET_PROCESS, "docker": pb.TARGET_DOCKER}
 EVENT_FORMATS = {"v2": pb.EVENT_FORMAT_HTTP_V2, "body": pb.EVENT_FORMAT_BODY}
 ACCESS = {"public": pb.ACCESS_PUBLIC, "key": pb.ACCESS_KEY}
+_MOST_WHOLE = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,8 @@ class FunctionSettings:
 
     def to_function(self) -> tuple[pb.Function, list[str]]:
         """A Function with the fields that are set, and their update mask. Raises SourceError."""
+        for key, value in _set_fields(self).items():
+            _check_text(key, value)
         function, mask = pb.Function(), list[str]()
 
         def put(path: str, value: Any) -> None:
@@ -73,11 +76,11 @@ class FunctionSettings:
         put("target", _choice("target", self.target, TARGETS))
         put("event_format", _choice("event_format", self.event_format, EVENT_FORMATS))
         put("access", _choice("access", self.access, ACCESS))
-        put("limits.memory_bytes", None if self.memory is None else parse_memory(self.memory))
-        put("limits.cpu_millis", None if self.cpu is None else parse_cpu(self.cpu))
-        put("limits.concurrency", self.concurrency)
-        put("scaling.min_instances", self.min_instances)
-        put("scaling.max_instances", self.max_instances)
+        put("limits.memory_bytes", None if self.memory is None else _some("memory", parse_memory(self.memory)))
+        put("limits.cpu_millis", None if self.cpu is None else _some("cpu", parse_cpu(self.cpu)))
+        put("limits.concurrency", _whole("concurrency", self.concurrency))
+        put("scaling.min_instances", _whole("min_instances", self.min_instances, zero=True))
+        put("scaling.max_instances", _whole("max_instances", self.max_instances))
         if self.timeout is not None:
             function.limits.timeout.FromTimedelta(parse_duration(self.timeout))
             mask.append("limits.timeout")
@@ -147,6 +150,37 @@ def _choice(field: str, value: str | None, choices: Mapping[str, Any]) -> Any:
     if value not in choices:
         raise SourceError(f"'{value}' is not a {field.replace('_', ' ')}; there are {', '.join(choices)}.")
     return choices[value]
+
+
+def _some(name: str, value: int) -> int:
+    """The value. In a message zero stands for the default, which is not what somebody means who says 0."""
+    if value == 0:
+        raise SourceError(f"'{name}' is zero, or as good as zero; give more, or leave it out for the default.")
+    return value
+
+
+def _whole(name: str, value: int | None, *, zero: bool = False) -> int | None:
+    """The value; one too large for a message as the largest there is: the mesh knows its limits, and says them."""
+    if value is None:
+        return None
+    value = max(-_MOST_WHOLE, min(value, _MOST_WHOLE))
+    return value if zero else _some(name, value)
+
+
+def _check_text(name: str, value: Any) -> None:
+    """Raises SourceError for text that is not UTF-8 (an argument or a name that was some other encoding)."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise SourceError(f"'{name}' is not UTF-8; write it in UTF-8.") from None
+    elif isinstance(value, Mapping):
+        for key, text in value.items():
+            _check_text(name, key)
+            _check_text(f"{name}.{key}", text)
+    elif isinstance(value, Sequence):
+        for text in value:
+            _check_text(name, text)
 
 
 def _set_fields(settings: FunctionSettings) -> dict[str, Any]:

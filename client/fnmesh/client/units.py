@@ -10,7 +10,11 @@ from fnmesh.client.errors import SourceError
 
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "": Decimal(1)}
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+# Amounts end here, far above every limit: the mesh knows its limits, and a message has no room for more.
+_MOST_BYTES = Decimal(2**63 - 1)
+_MOST_MILLIS = Decimal(2**31 - 1)
+_MOST_SECONDS = Decimal(10**9)
 
 
 def parse_memory(text: str | int) -> int:
@@ -19,7 +23,7 @@ def parse_memory(text: str | int) -> int:
     unit = match[2].lower().removesuffix("b") if match else ""
     if match is None or unit not in _BYTES:
         raise SourceError(f"'{text}' is not an amount of memory; write it as 256Mi.")
-    return int(Decimal(match[1]) * _BYTES[unit])
+    return int(min(Decimal(match[1]) * _BYTES[unit], _MOST_BYTES))
 
 
 def parse_cpu(text: str | int | float) -> int:
@@ -27,7 +31,7 @@ def parse_cpu(text: str | int | float) -> int:
     match = _AMOUNT.fullmatch(str(text))
     if match is None or match[2] not in ("", "m"):
         raise SourceError(f"'{text}' is not a share of CPUs; write it as 0.5.")
-    return int(Decimal(match[1]) * (1 if match[2] else 1000))
+    return int(min(Decimal(match[1]) * (1 if match[2] else 1000), _MOST_MILLIS))
 
 
 def parse_duration(text: str | int | float | timedelta) -> timedelta:
@@ -37,7 +41,7 @@ def parse_duration(text: str | int | float | timedelta) -> timedelta:
     match = _AMOUNT.fullmatch(str(text))
     if match is None or match[2].lower() not in _SECONDS:
         raise SourceError(f"'{text}' is not a duration; write it as 10s.")
-    return timedelta(seconds=float(Decimal(match[1]) * _SECONDS[match[2].lower()]))
+    return timedelta(seconds=float(min(Decimal(match[1]) * _SECONDS[match[2].lower()], _MOST_SECONDS)))
 
 
 def show_bytes(amount: int) -> str:

@@ -65,8 +65,8 @@ class Call:
         """Run the handler: on the loop if it is async, else in a thread."""
         if self._server.handler.on_loop:
             self._task = self._server.tasks.create_task(self._run_on_loop())
-        else:
-            self._server.threads.submit(self._run_in_thread)
+        elif not self._server.threads.submit(self._run_in_thread):
+            self._end(replies.not_started("no thread can be started: too many processes, threads or too little memory"))
 
     def _invoke(self) -> Any:
         """Make the event and call the handler. Also runs in worker threads."""
@@ -159,8 +159,9 @@ class Call:
                 self._task = None
                 work = lambda: self._guarded(lambda: self._stream_from_thread(result))  # noqa: E731
                 context = contextvars.copy_context()
-                self._server.threads.submit(lambda: context.run(work))
-                return
+                if self._server.threads.submit(lambda: context.run(work)):
+                    return
+                reply = replies.of_error(500, "NoThread", "no thread can be started", self._envelope.trace_id)
             else:
                 reply = replies.of_result(result)
         except BaseException as error:  # SystemExit too, which would else end the loop

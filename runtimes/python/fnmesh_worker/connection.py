@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 _HEAD_LIMIT_BYTES = 256 * 1024
+_WHOLE_BYTES = 256 * 1024  # a larger body is written in pieces as the client takes them, and never copied whole
 _DISCARD_S = 2.0  # how long the rest of a refused request is read, so that the refusal is not lost in a reset
 
 
@@ -39,6 +40,8 @@ class Connection(asyncio.Protocol):
         self._call: Call | None = None
         self._chunked = False
         self._sends_body = True
+        self._rest: memoryview | None = None
+        self._close_then = False
         self._reading = True
         self._drain_waiter: asyncio.Future[None] | None = None
         self._on_writable: Callable[[], None] | None = None
@@ -54,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._closing = True
         self._waiting.clear()
+        self._rest = None
         call, self._call = self._call, None
         if call is not None:
             call.disconnected()
@@ -86,6 +90,7 @@ class Connection(asyncio.Protocol):
         callback, self._on_writable = self._on_writable, None
         if callback is not None:
             callback()
+        self._send_rest()
         self._next()
 
     # httptools
@@ -169,13 +174,28 @@ class Connection(asyncio.Protocol):
         return self._closing or self._server.draining or not request.keep_alive
 
     def answer(self, reply: replies.Reply) -> None:
-        """Send a whole response in one write, and turn to the next request."""
+        """Send a whole response, in one write unless it is large, and turn to the next request."""
         request = self._current
         if request is None:
             return
         close = self._close_after(request)
-        self._transport.write(reply.wire(request.method == "HEAD", close))
-        self._finish(close)
+        to_head = request.method == "HEAD"
+        if len(reply.body) <= _WHOLE_BYTES or to_head or not reply.has_body:
+            self._transport.write(reply.wire(to_head, close))
+            self._finish(close)
+            return
+        self._transport.write(reply.wire(True, close))
+        self._rest = memoryview(reply.body)
+        self._close_then = close
+        self._send_rest()
+
+    def _send_rest(self) -> None:
+        while self._rest is not None and self.writable:
+            self._transport.write(self._rest[:_WHOLE_BYTES])
+            self._rest = self._rest[_WHOLE_BYTES:]
+            if not self._rest:
+                self._rest = None
+                self._finish(self._close_then)
 
     def start_stream(self, head: replies.Reply) -> bool:
         """Send the head of a response whose body comes in pieces; whether this response has a body at all."""

@@ -22,6 +22,7 @@ from json.encoder import encode_basestring_ascii as quote
 
 LINE_LIMIT_BYTES = 64 * 1024
 _CERTAINLY_SHORT_CHARS = LINE_LIMIT_BYTES // 4
+_SLICE = 256 * 1024  # text is framed in slices of this size: a handler's 100 MB must not become several times that
 _TICK_S = 0.1  # a partial line is let go when it has seen a whole tick: after 100 to 200 ms
 _FDS = {"stdout": 1, "stderr": 2}
 
@@ -165,8 +166,11 @@ class FramedText(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if text:
+        if 0 < len(text) <= _SLICE:
             self._frames.write(self._stream, text)
+        else:
+            for start in range(0, len(text), _SLICE):
+                self._frames.write(self._stream, text[start : start + _SLICE])
         return len(text)
 
     def writable(self) -> bool:
@@ -191,8 +195,9 @@ class _FramedBytes(io.RawIOBase):
         self._decoder = getincrementaldecoder("utf-8")("replace")
 
     def write(self, data: object) -> int:
-        view = memoryview(data)  # type: ignore[arg-type]  # any buffer, as RawIOBase says
-        self._text.write(self._decoder.decode(view.tobytes()))
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]  # any buffer, as RawIOBase says
+        for start in range(0, view.nbytes, _SLICE):
+            self._text.write(self._decoder.decode(view[start : start + _SLICE]))
         return view.nbytes
 
     def writable(self) -> bool:

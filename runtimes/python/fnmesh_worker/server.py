@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import errno
 import gc
 import os
 import signal
@@ -148,6 +149,7 @@ def _bind(listen: str) -> socket.socket:
 async def _serve(opts: options.Options, httptools: Any, frames: logs.Frames, loaded: Any) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    loop.set_exception_handler(lambda loop, context: _alarm(loop, context, stop))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as tasks:
@@ -165,6 +167,21 @@ async def _serve(opts: options.Options, httptools: Any, frames: logs.Frames, loa
         if server.connections:
             await asyncio.sleep(_STRAGGLERS_S)
         return _exit(frames, 0 if drained else 1)
+
+
+def _alarm(loop: asyncio.AbstractEventLoop, context: dict[str, Any], stop: asyncio.Event) -> None:
+    """An error of the server's own. Where the function has used up what the server needs, this instance ends."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        missing = "file descriptors are left"
+    elif isinstance(error, MemoryError):
+        missing = "memory is left"
+    else:
+        loop.default_exception_handler(context)
+        return
+    if not stop.is_set():
+        stop.set()
+        print(f"No {missing} for the server of this function: it ends and is replaced.", file=sys.stderr)
 
 
 def _exit(frames: logs.Frames, code: int) -> int:

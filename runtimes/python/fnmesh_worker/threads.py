@@ -10,6 +10,7 @@ the next job itself, and results go back to the loop in batches with one wake-up
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 
@@ -58,11 +59,15 @@ class WorkerThreads:
         self._threads = 0
         self._waking = False
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Have `job()`, which must not raise, run in a thread."""
+    def submit(self, job: Callable[[], None]) -> bool:
+        """Have `job()`, which must not raise, run in a thread; False where no thread is to be had for it."""
         with self._mutex:
             self._jobs.append(job)
             self._wake_one()
+            if self._threads:
+                return True
+            self._jobs.pop()
+            return False
 
     def _wake_one(self) -> None:
         if self._waking:
@@ -71,13 +76,17 @@ class WorkerThreads:
             self._waking = True
             self._idle.pop().release()
         elif self._threads < self._limit:
+            try:
+                threading.Thread(target=self._work, name=f"handler-{self._threads + 1}", daemon=True).start()
+            except (RuntimeError, MemoryError):
+                return  # the function's own processes and threads leave no room: those that are there do the work
             self._waking = True
             self._threads += 1
-            threading.Thread(target=self._work, name=f"handler-{self._threads}", daemon=True).start()
 
     def _work(self) -> None:
         # Adapters for ASGI (Mangum) drive a loop of their own thread, which Lambda's handlers find there too.
-        asyncio.set_event_loop(asyncio.new_event_loop())
+        with contextlib.suppress(OSError):  # the function left no file descriptors for it, and few handlers need it
+            asyncio.set_event_loop(asyncio.new_event_loop())
         bell = threading.Lock()
         bell.acquire()
         woken = True

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from deploy_svc.app import DeployApp
 from fnmesh.deploy.v1 import deploy_service_pb2 as pb
@@ -97,8 +98,14 @@ async def test_logs_are_resumed_and_say_what_the_platform_did(mesh: DeployHarnes
     assert [line.sequence for line in lines] == list(range(1, len(lines) + 1))
     assert await client.lines(UID, after_sequence=lines[0].sequence) == lines[1:]
     assert await client.lines(UID, tail=1) == lines[-1:]
-    with pytest.raises(InvalidArgument):
-        await client.lines(UID, tail=10_001)
+    assert await client.lines(UID, contains=["imported"], lacks=["Started"]) == [
+        line for line in lines if "imported" in line.text
+    ]
+    assert await client.lines(UID, start_time=lines[0].write_time, end_time=lines[0].write_time) == []
+    far = Timestamp(seconds=1 << 50)
+    for fields in ({"tail": 10_001}, {"contains": ["x"] * 11}, {"lacks": ["x" * 1001]}, {"start_time": far}):
+        with pytest.raises(InvalidArgument):
+            await client.lines(UID, **fields)
 
 
 async def test_what_is_not_there(client: Client) -> None:

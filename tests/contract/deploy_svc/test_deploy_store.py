@@ -19,7 +19,7 @@ from deploy_svc.domain import (
     LogStream,
     Target,
 )
-from deploy_svc.log_store import LogBounds, LogStore
+from deploy_svc.log_store import LineFilter, LogBounds, LogStore
 from deploy_svc.store import Desired, Store
 from mesh.db import Database
 
@@ -189,9 +189,27 @@ async def test_lines_are_numbered_read_and_resumed(store: Store, logs: LogStore)
     found = await store.instance("in-1")
     assert found is not None and found.log_position == 99
     assert [(one.sequence, one.text) for one in await logs.tail(UID, 2)] == [(3, "c"), (4, "d")]
-    assert [one.text for one in await logs.after(UID, 0, limit=10, trace_id="t1")] == ["b␀", "d"]
+    assert [one.text for one in await logs.after(UID, 0, limit=10, only=LineFilter(trace_id="t1"))] == ["b␀", "d"]
     assert [one.text for one in await logs.after(UID, 2, limit=1)] == ["c"]
     assert await logs.append([replace(line("x"), function_uid="fn-gone")], {}) == set()
+
+
+async def test_lines_are_chosen_by_time_and_text(store: Store, logs: LogStore) -> None:
+    await store.apply(desired(), NOW)
+    texts = ["Error: 50% of a_b", "error: none", "fine", "Error: other"]
+    lines = [replace(line(text), written_at=NOW + timedelta(seconds=n)) for n, text in enumerate(texts)]
+    await logs.append(lines, {})
+
+    async def found(**fields: Any) -> list[str]:
+        return [one.text for one in await logs.tail(UID, 10, only=LineFilter(**fields))]
+
+    assert await found(contains=["Error"]) == [texts[0], texts[3]]
+    assert await found(contains=["Error", "% of a_"]) == [texts[0]]
+    assert await found(lacks=["rror"]) == ["fine"]
+    assert await found(start=NOW + timedelta(seconds=1), end=NOW + timedelta(seconds=3)) == texts[1:3]
+    assert [one.text for one in await logs.tail(UID, 1, only=LineFilter(contains=["rror:"], lacks=["other"]))] == [
+        texts[1]
+    ]
 
 
 async def test_logs_are_bounded(store: Store, logs: LogStore) -> None:

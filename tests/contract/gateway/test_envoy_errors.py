@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import grpc
@@ -10,16 +9,9 @@ import grpc.aio
 import pytest
 
 from tests.support.door import Door, open_door
-from tests.support.raw_http import raw_exchange
+from tests.support.raw_http import parsed_error, raw_exchange
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def parsed(answer: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    return int(status.split()[1]), headers, json.loads(body)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +61,7 @@ def parsed(answer: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
     ],
 )
 async def test_the_shape_of_an_error(door: Door, request_text: str, status: int, code: str, reason: str) -> None:
-    got, headers, body = parsed(await raw_exchange(door, request_text))
+    got, headers, body = parsed_error(await raw_exchange(door, request_text))
     assert (got, body["code"], body["reason"]) == (status, code, reason)
     assert headers["content-type"] == "application/json"
     assert body["detail"]

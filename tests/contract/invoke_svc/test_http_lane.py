@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
+from fnmesh.registry.v1 import function_pb2
+
 OK = "HTTP/1.1 200 OK"
 
 
@@ -105,16 +107,23 @@ async def test_pieces_are_passed_on_as_they_come(mesh: Any, kit: Any) -> None:
     assert await call.read() in (b"", grpc.aio.EOF)
 
 
-async def test_a_body_goes_up_while_the_answer_comes_down(mesh: Any, kit: Any) -> None:
+@pytest.mark.parametrize(
+    ("runtime", "begins_with"),
+    [(function_pb2.RUNTIME_IMAGE, 5), (function_pb2.RUNTIME_PYTHON, 70_000)],
+    ids=["an image, at once", "a runtime, once it is more than is kept"],
+)
+async def test_a_body_goes_up_while_the_answer_comes_down(
+    mesh: Any, kit: Any, runtime: function_pb2.Runtime, begins_with: int
+) -> None:
     async def script(heard: Any, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
 
-    workload = await mesh.function(script)
+    workload = await mesh.function(script, runtime=runtime)
     workload.early = True
     stop = asyncio.Event()
 
     async def endless() -> Any:
-        yield b"first"
+        yield b"x" * begins_with
         await stop.wait()
 
     answer = await kit.finished(mesh.begin("POST", body=endless()))
@@ -151,7 +160,9 @@ async def test_answers_without_a_body(
     for _ in range(2):
         answer = await mesh.http(method)
         assert (answer.status, answer.body, answer.header("content-length")) == (status, b"", length)
-    assert workload.connections == 1
+    # A workload that announces a body where none belongs may send it yet.
+    announced = method == "HEAD" or status == 304
+    assert workload.connections == (2 if announced else 1)
 
 
 async def test_an_answer_that_ends_with_the_connection(mesh: Any, kit: Any) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from sqlalchemy.exc import StatementError
 
 from mesh.db import Database, UtcTime, current_version, next_version
+from mesh.migrations import is_current, newest
 
 MIGRATION = """
 import sqlalchemy as sa
@@ -57,6 +59,21 @@ async def test_migrations_run_once_also_from_two_processes_at_once(database_url:
         await databases[0].migrate(migrations)
     for one in databases:
         await one.close()
+
+
+@pytest.mark.parametrize("service", ["registry_svc", "build_svc", "deploy_svc", "invoke_svc"])
+async def test_a_schema_that_is_up_to_date_needs_no_alembic(service: str, database_url: str) -> None:
+    directory = Path(__file__).parents[3] / service / "migrations"
+    assert newest(directory) == set(ScriptDirectory(str(directory)).get_heads())
+    database = Database(database_url, schema=service)
+    async with database.write() as conn:
+        if not database.is_sqlite:
+            await conn.execute(sa.schema.CreateSchema(service))
+        assert not await conn.run_sync(is_current, directory)
+    await database.migrate(directory)
+    async with database.read() as conn:
+        assert await conn.run_sync(is_current, directory)
+    await database.close()
 
 
 async def test_a_failed_write_leaves_nothing(database: Database) -> None:

@@ -120,6 +120,13 @@ async def test_a_bound_key_sees_its_workspace_only(guarded: Any) -> None:
     assert answer.workspace == key.api_key.workspace
     listed = await guarded.public.ListFunctions(pb.ListFunctionsRequest(parent="workspaces/-"), metadata=bound)
     assert [one.uid for one in listed.functions] == [mine.uid]
+    anywhere = f"workspaces/-/functions/{mine.uid}"
+    assert (await guarded.public.GetFunction(pb.GetFunctionRequest(name=anywhere), metadata=bound)).name == mine.name
+    for hidden in (other.uid, "mine"):
+        with pytest.raises(NotFound):
+            await guarded.public.GetFunction(
+                pb.GetFunctionRequest(name=f"workspaces/-/functions/{hidden}"), metadata=bound
+            )
     spaces = await guarded.public.ListWorkspaces(pb.ListWorkspacesRequest(), metadata=bound)
     assert [one.display_name for one in spaces.workspaces] == ["team"]
     with pytest.raises(PermissionDenied):

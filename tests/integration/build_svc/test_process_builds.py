@@ -102,24 +102,24 @@ async def test_authors_code_sees_nothing_of_the_mesh_and_writes_nowhere(
         assert told["writable"] == []
 
 
-async def test_what_authors_code_leaves_running_is_ended_with_the_build(client: Client) -> None:
+async def test_what_authors_code_leaves_running_is_ended_with_the_build(client: Client, data_dir: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can tell a build's processes by their user")
     build, _ = await client.build("a.zip", zipped(slow_library.source(slow_library.LEAVE_A_PROCESS)))
 
     assert build.state == builds.BUILD_STATE_DONE, build.error
-    await eventually(lambda: not builders())
+    await eventually(lambda: not processes.working_in(data_dir))
 
 
-async def test_a_cancelled_build_ends_with_its_processes(world: World, client: Client) -> None:
+async def test_a_cancelled_build_ends_with_its_processes(world: World, client: Client, data_dir: Path) -> None:
     made = await client.create(await client.upload("a.zip", zipped(slow_library.source(slow_library.SLEEP))))
-    await installing(client, made.name)
+    await installing(client, made.name, data_dir)
 
     await client.stub.CancelBuild(pb.CancelBuildRequest(name=made.name))
     build, _ = await client.ended(made.name)
 
     assert build.state == builds.BUILD_STATE_CANCELLED
-    assert not builders()
+    assert not processes.working_in(data_dir)
     assert world.registry.reports[-1].error == "The build was cancelled."
     assert not os.listdir(world.settings().data_dir / "build" / "scratch")
 
@@ -130,12 +130,12 @@ async def test_a_build_that_takes_too_long_is_stopped(data_dir: Path, tmp_run_di
 
     assert build.state == builds.BUILD_STATE_FAILED
     assert "longer than its limit of 2 s" in build.error
-    assert not builders()
+    assert not processes.working_in(data_dir)
 
 
-async def test_a_deleted_functions_builds_are_cancelled(world: World, client: Client) -> None:
+async def test_a_deleted_functions_builds_are_cancelled(world: World, client: Client, data_dir: Path) -> None:
     made = await client.create(await client.upload("a.zip", zipped(slow_library.source(slow_library.SLEEP))))
-    await installing(client, made.name)
+    await installing(client, made.name, data_dir)
 
     world.registry.deleted.put_nowait("fn-hello")
 
@@ -166,25 +166,10 @@ async def test_deleted_functions_leave_nothing_and_others_keep_theirs(world: Wor
     assert again.artifact.reference != first.artifact.reference
 
 
-async def installing(client: Client, name: str) -> int:
+async def installing(client: Client, name: str, data_dir: Path) -> int:
     """Waits until the build's library is being built; the number of the event that says so."""
     async for event in client.watch(name):
         if "lib" in event.log_line.text:
-            await eventually(builders)
+            await eventually(lambda: processes.working_in(data_dir))
             return int(event.sequence)
     raise AssertionError("the build ended")
-
-
-def builders() -> list[int]:
-    """Pids of what builds run as their own users, or of pip where there are no such users."""
-    found = []
-    for pid in processes.all_pids():
-        try:
-            uid = os.stat(f"/proc/{pid}").st_uid
-        except OSError:
-            continue
-        if not processes.is_running(pid):
-            continue
-        if 190_000 <= uid < 199_000 or (os.geteuid() != 0 and "slowlib" in " ".join(processes.command_line(pid))):
-            found.append(pid)
-    return found

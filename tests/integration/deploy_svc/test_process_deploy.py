@@ -191,8 +191,8 @@ async def test_a_killed_workload_comes_back(deploy: DeployHarness) -> None:
 
         await eventually(another)
         gone = next(i for i in (await client.deployment(UID)).instances if i.uid == first.uid)
-        assert gone.message == "It was killed by signal 9."
-        await eventually(lambda: said(client, "It was killed by signal 9."))
+        assert gone.message == "It was killed by signal 9 (SIGKILL)."
+        await eventually(lambda: said(client, "It was killed by signal 9 (SIGKILL)."))
         await eventually(lambda: not (deploy.directory() / first.uid).exists())
 
 

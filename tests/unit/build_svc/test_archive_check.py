@@ -6,35 +6,14 @@ import io
 import stat
 import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from build_svc.archive_check import ArchiveLimits, SourceInvalid, check_filename, is_zip, list_files, unpack
+from tests.support.archives import Entry, archive, mode
 
 LIMITS = ArchiveLimits(total_bytes=1024 * 1024, entries=50)
-Entry = tuple[str, bytes, Callable[[zipfile.ZipInfo], None] | None]
-
-
-def archive(*entries: Entry | tuple[str, bytes]) -> io.BytesIO:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content, *change in entries:
-            info = zipfile.ZipInfo("x")
-            info.filename = name
-            info.compress_type = zipfile.ZIP_DEFLATED
-            if change and change[0] is not None:
-                change[0](info)
-            file.writestr(info, content)
-    return out
-
-
-def mode(kind: int) -> Callable[[zipfile.ZipInfo], None]:
-    def change(info: zipfile.ZipInfo) -> None:
-        info.external_attr = (kind | 0o755) << 16
-
-    return change
 
 
 @pytest.mark.parametrize(

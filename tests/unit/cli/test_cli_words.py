@@ -13,6 +13,7 @@ import pytest
 COMMANDS = [
     "up", "new", "deploy", "invoke", "list", "show", "logs", "env set", "env unset", "env list", "builds",
     "executions", "trace", "rollback", "delete", "doctor", "key create", "key list", "key revoke", "db upgrade",
+    "db backup", "secret set", "secret list", "secret delete", "completion",
 ]  # fmt: skip
 
 

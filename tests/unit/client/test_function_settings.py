@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,36 @@ def test_a_wrong_value_is_refused_before_anything_is_sent(setting: dict[str, str
         FunctionSettings(**setting).to_function()  # type: ignore[arg-type]  # the point of it
 
 
+@pytest.mark.parametrize(
+    "setting", [{"memory": "0"}, {"cpu": "0"}, {"cpu": "0.0001"}, {"concurrency": 0}, {"max_instances": 0}]
+)
+def test_zero_is_not_the_default(setting: dict[str, Any]) -> None:
+    with pytest.raises(SourceError, match="is zero"):
+        FunctionSettings(**setting).to_function()
+    assert FunctionSettings(min_instances=0).to_function()[0].scaling.min_instances == 0
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_amount_without_end_fits_into_the_message(sign: str) -> None:
+    """The mesh refuses it, and says its limit."""
+    large = "9" * 40
+    settings = FunctionSettings(memory=f"{large}Gi", cpu=large, timeout=f"{large}h", concurrency=int(sign + large))
+
+    limits = settings.to_function()[0].limits
+
+    assert (limits.memory_bytes, limits.cpu_millis, limits.timeout.seconds) == (2**63 - 1, 2**31 - 1, 10**9)
+    assert abs(limits.concurrency) == 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [({"path": "a\udcff"}, "path"), ({"env": {"A": "\udcff"}}, "env.A"), ({"methods": ["\udcff"]}, "methods")],
+)
+def test_text_that_is_not_utf8_is_refused(setting: dict[str, Any], name: str) -> None:
+    with pytest.raises(SourceError, match=f"'{name}' is not UTF-8"):
+        FunctionSettings(**setting).to_function()
+
+
 def test_units() -> None:
     assert [parse_memory(text) for text in ("256Mi", "1.5GiB", "512M", 7)] == [
         268435456, 1610612736, 512000000, 7,
@@ -75,6 +106,14 @@ def test_units() -> None:
         "3.14 s",
         "2 min 5 s",
     ]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "grüße", "x" * 129, "a/b", "a\n"])
+def test_what_cannot_be_a_name_is_refused(name: str) -> None:
+    with pytest.raises(SourceError, match="cannot be a function's name"):
+        function_name(name)
+    with pytest.raises(SourceError, match="cannot be a workspace's name"):
+        function_name("hello", name)
 
 
 def test_names() -> None:

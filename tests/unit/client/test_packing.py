@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from fnmesh.client import SourceError
-from fnmesh.client.packing import PackedSource, pack
+from fnmesh.client.packing import MAX_FILES, PackedSource, pack
+from tests.support.archives import MIB, archive, crowd
 
 
 def _names(source: PackedSource) -> list[str]:
-    with zipfile.ZipFile(io.BytesIO(source.content)) as archive:
-        return archive.namelist()
+    with zipfile.ZipFile(io.BytesIO(source.content)) as packed:
+        return packed.namelist()
 
 
 def _write(root: Path, *names: str) -> Path:
@@ -81,9 +83,9 @@ def test_a_single_file_becomes_an_entry_file(tmp_path: Path, file: str, entry: s
 
 def test_a_zip_is_sent_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "thing.zip"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("handler.py", "x = 1")
-        archive.writestr("fnmesh.toml", "concurrency = 2")
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("handler.py", "x = 1")
+        made.writestr("fnmesh.toml", "concurrency = 2")
 
     source = pack(file)
 
@@ -120,3 +122,47 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(SourceError, match=words):
             pack(tmp_path / path)
+
+
+def test_names_and_texts_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    named = _write(tmp_path / "named", "handler.py")
+    (named / os.fsdecode(b"caf\xe9.txt")).touch()
+    settings = _write(tmp_path / "settings", "handler.py")
+    (settings / "fnmesh.toml").write_bytes(b'description = "caf\xe9"')
+    ignoring = _write(tmp_path / "ignoring", "handler.py")
+    (ignoring / ".fnmeshignore").write_bytes(b"caf\xe9")
+
+    for root, words in (
+        (named, r"The name 'caf\xe9.txt' is not UTF-8"),
+        (settings, "fnmesh.toml' is not UTF-8"),
+        (ignoring, ".fnmeshignore' is not UTF-8"),
+    ):
+        with pytest.raises(SourceError, match=re.escape(words)):
+            pack(root)
+    (named / ".fnmeshignore").write_text("*.txt")
+    assert _names(pack(named)) == ["handler.py"]
+
+
+def test_a_pattern_that_is_none_is_told(tmp_path: Path) -> None:
+    root = _write(tmp_path / "src", "handler.py")
+    (root / ".fnmeshignore").write_text("[z-a]\n")
+
+    with pytest.raises(SourceError, match=r"'\[z-a\]' in \.fnmeshignore is no pattern"):
+        pack(root)
+
+
+def test_a_zip_is_not_trusted_with_memory(tmp_path: Path) -> None:
+    crowded, large = tmp_path / "crowded.zip", tmp_path / "large.zip"
+    crowded.write_bytes(crowd(MAX_FILES + 1))
+    large.write_bytes(archive(("handler.py", b""), ("fnmesh.toml", b"#" * (2 * MIB))).getvalue())
+
+    for file, words in ((crowded, "has more than 20,000 entries"), (large, "is larger than 1 MiB")):
+        with pytest.raises(SourceError, match=words):
+            pack(file)
+
+
+def test_a_zip_with_a_bad_name_is_for_the_mesh_to_judge(tmp_path: Path) -> None:
+    file = tmp_path / "latin.zip"
+    file.write_bytes(archive(("handler.py", b""), ("grün.txt", b"")).getvalue().replace("ü".encode(), b"\xff\xfe"))
+
+    assert pack(file).content == file.read_bytes()

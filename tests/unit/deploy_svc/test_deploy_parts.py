@@ -75,7 +75,7 @@ def test_docker_times_are_exact() -> None:
 
 def test_an_exit_is_a_sentence() -> None:
     assert Exit(code=3).sentence == "It exited with code 3."
-    assert Exit(signal=9).sentence == "It was killed by signal 9."
+    assert Exit(signal=9).sentence == "It was killed by signal 9 (SIGKILL)."
     assert Exit().sentence == "It ended while nobody was watching."
     assert Exit(out_of_memory=True, detail="Out of memory: x.").sentence == "Out of memory: x."
 

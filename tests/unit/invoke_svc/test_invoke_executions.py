@@ -18,7 +18,7 @@ class FakeStore:
         self.broken = False
         self.pruned: list[tuple[Sequence[str], int, float]] = []
 
-    async def append(self, runs: Sequence[Run]) -> None:
+    async def append(self, runs: Sequence[Run], *, again: bool = False) -> None:
         if self.broken:
             raise OSError("no database")
         self.batches.append(len(runs))

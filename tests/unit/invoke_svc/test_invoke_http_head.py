@@ -104,6 +104,9 @@ def test_http_bodies_by_hand(size: int) -> None:
     whole = httpbody_pb2.HttpBody(content_type="a/b", data=data)
     assert httpbody.decode(whole.SerializeToString()) == ("a/b", data)
     assert httpbody.decode(b"") == ("", b"")
+    assert httpbody.encode(data[:7], data[7:]) == httpbody.encode(data)
+    for message in (httpbody.encode(data), whole.SerializeToString(), httpbody.encode(data) + b"\x0a\x00"):
+        assert httpbody.decode_piece(message) == data
 
 
 def test_headers_that_grpc_cannot_carry() -> None:

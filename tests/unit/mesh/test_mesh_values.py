@@ -65,7 +65,12 @@ def test_wrong_names_say_what_is_wanted(name: str) -> None:
     assert list(refused.value.fields) == ["parent"]
 
 
-@given(st.text(), st.lists(st.one_of(st.text(), st.integers()), max_size=4))
+PARTS = st.one_of(
+    st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=100), st.integers(1 - 2**63, 2**63 - 1)
+)
+
+
+@given(st.text(), st.lists(PARTS, max_size=4))
 def test_page_tokens_come_back(query: str, position: list[str | int]) -> None:
     token = pages.encode_token(query, position)
     assert pages.decode_token(query, token) == position
@@ -77,6 +82,15 @@ def test_page_tokens_come_back(query: str, position: list[str | int]) -> None:
 def test_wrong_page_tokens_are_refused(token: str) -> None:
     with pytest.raises(InvalidArgument):
         pages.decode_token("q", token)
+
+
+@pytest.mark.parametrize(
+    "position", [[], ["a"], [1, 1], ["a", "1"], ["a", True], ["a\0", 1], ["\ud800", 1], ["a", 2**63], ["a" * 513, 1]]
+)
+def test_made_up_page_tokens_are_refused(position: list[str | int]) -> None:
+    token = pages.encode_token("q", position)
+    with pytest.raises(InvalidArgument, match="page_token is not one that the same listing gave"):
+        pages.decode_token("q", token, (str, int))
 
 
 def test_page_sizes() -> None:

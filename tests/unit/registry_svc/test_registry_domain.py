@@ -27,12 +27,11 @@ def revision(number: int, code: int | None = None, **fields: Any) -> Revision:
         function_uid="fn-a",
         number=number,
         state=RevisionState.BUILT,
-        run=domain.RunSettings(),
         code_number=code or number,
         create_time=NOW,
         runtime=domain.Runtime.PYTHON,
         target=domain.Target.PROCESS,
-        **{"deploy": True} | fields,
+        **{"deploy": True, "run": domain.RunSettings()} | fields,
     )
 
 
@@ -128,3 +127,11 @@ def test_only_a_call_that_changes_what_should_run_is_remembered() -> None:
     assert domain.decided(before, domain.stop(before), "second").traceparent == "second"
     assert domain.decided(before, domain.delete(before, NOW), "second").traceparent == "second"
     assert domain.decided(before, replace(before, deployment_message="starting"), "second").traceparent == "first"
+
+
+def test_what_became_a_secret_is_not_restored_as_env() -> None:
+    run = domain.RunSettings(env={"TOKEN": "old", "GREETING": "hi"})
+
+    back = domain.restore(function(), revision(1, run=run), {"TOKEN", "OTHER"})
+
+    assert back.spec.run == domain.RunSettings(env={"GREETING": "hi"})

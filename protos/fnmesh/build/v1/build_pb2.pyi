@@ -129,7 +129,7 @@ class Build(_message.Message):
     revision: _builtins.str
     """Resource name of the revision it builds; output only."""
     source_digest: _builtins.str
-    """Digest of the uploaded source, `sha256:` and 64 hex digits; required."""
+    """Digest of the uploaded source, `sha256:` and 64 hex digits; the function's own where empty."""
     deploy: _builtins.bool
     """Deploy the revision once it is built."""
     percent: _builtins.int

@@ -41,6 +41,11 @@ class BuildServiceStub:
                 request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
                 _registered_method=True)
+        self.GetSource = channel.unary_stream(
+                '/fnmesh.build.v1.BuildService/GetSource',
+                request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceResponse.FromString,
+                _registered_method=True)
         self.CreateBuild = channel.unary_unary(
                 '/fnmesh.build.v1.BuildService/CreateBuild',
                 request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.CreateBuildRequest.SerializeToString,
@@ -75,6 +80,13 @@ class BuildServiceServicer:
     def UploadSource(self, request_iterator, context):
         """Uploads a source: a zip archive, or a single file with its name. The same bytes are stored once.
         INVALID_ARGUMENT (reason SOURCE_INVALID), RESOURCE_EXHAUSTED (reason SOURCE_TOO_LARGE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSource(self, request, context):
+        """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +136,11 @@ def add_BuildServiceServicer_to_server(servicer, server):
                     servicer.UploadSource,
                     request_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceRequest.FromString,
                     response_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.SerializeToString,
+            ),
+            'GetSource': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetSource,
+                    request_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceRequest.FromString,
+                    response_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceResponse.SerializeToString,
             ),
             'CreateBuild': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBuild,
@@ -179,6 +196,33 @@ class BuildService:
             '/fnmesh.build.v1.BuildService/UploadSource',
             fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceRequest.SerializeToString,
             fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fnmesh.build.v1.BuildService/GetSource',
+            fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceRequest.SerializeToString,
+            fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,8 @@ class BuildServiceStub:
     """Uploads a source: a zip archive, or a single file with its name. The same bytes are stored once.
     INVALID_ARGUMENT (reason SOURCE_INVALID), RESOURCE_EXHAUSTED (reason SOURCE_TOO_LARGE).
     """
+    GetSource: _grpc.UnaryStreamMultiCallable[_build_service_pb2.GetSourceRequest, _build_service_pb2.GetSourceResponse]
+    """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND)."""
     CreateBuild: _grpc.UnaryUnaryMultiCallable[_build_service_pb2.CreateBuildRequest, _build_pb2.Build]
     """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
     SOURCE_NOT_FOUND) where the source was never uploaded.
@@ -62,6 +64,8 @@ class BuildServiceAsyncStub(BuildServiceStub):
     """Uploads a source: a zip archive, or a single file with its name. The same bytes are stored once.
     INVALID_ARGUMENT (reason SOURCE_INVALID), RESOURCE_EXHAUSTED (reason SOURCE_TOO_LARGE).
     """
+    GetSource: _aio.UnaryStreamMultiCallable[_build_service_pb2.GetSourceRequest, _build_service_pb2.GetSourceResponse]  # type: ignore[assignment]
+    """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND)."""
     CreateBuild: _aio.UnaryUnaryMultiCallable[_build_service_pb2.CreateBuildRequest, _build_pb2.Build]  # type: ignore[assignment]
     """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
     SOURCE_NOT_FOUND) where the source was never uploaded.
@@ -89,6 +93,14 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
         """Uploads a source: a zip archive, or a single file with its name. The same bytes are stored once.
         INVALID_ARGUMENT (reason SOURCE_INVALID), RESOURCE_EXHAUSTED (reason SOURCE_TOO_LARGE).
         """
+
+    @_abc_1.abstractmethod
+    def GetSource(
+        self,
+        request: _build_service_pb2.GetSourceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_build_service_pb2.GetSourceResponse], _abc.AsyncIterator[_build_service_pb2.GetSourceResponse]]:
+        """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND)."""
 
     @_abc_1.abstractmethod
     def CreateBuild(

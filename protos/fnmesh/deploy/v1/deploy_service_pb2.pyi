@@ -7,6 +7,7 @@ from collections import abc as _abc
 from fnmesh.registry.v1 import function_pb2 as _function_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -74,6 +75,10 @@ class ReadLogsRequest(_message.Message):
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CONTAINS_FIELD_NUMBER: _builtins.int
+    LACKS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Resource name of the function."""
     tail: _builtins.int
@@ -86,6 +91,22 @@ class ReadLogsRequest(_message.Message):
     """Keep sending lines as they are written."""
     trace_id: _builtins.str
     """Only lines of this trace, 32 hex digits."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only lines written then or later."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only lines written earlier."""
+
+    @_builtins.property
+    def contains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only lines that contain all of these, at most 10 of at most 1,000 characters; letters as they are written."""
+
+    @_builtins.property
+    def lacks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only lines that contain none of these; bounded as `contains` is."""
+
     def __init__(
         self,
         *,
@@ -94,10 +115,14 @@ class ReadLogsRequest(_message.Message):
         after_sequence: _builtins.int = ...,
         follow: _builtins.bool = ...,
         trace_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        contains: _abc.Iterable[_builtins.str] | None = ...,
+        lacks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "follow", b"follow", "parent", b"parent", "tail", b"tail", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "contains", b"contains", "end_time", b"end_time", "follow", b"follow", "lacks", b"lacks", "parent", b"parent", "start_time", b"start_time", "tail", b"tail", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

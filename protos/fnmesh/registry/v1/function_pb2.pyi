@@ -242,6 +242,8 @@ class Function(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `workspaces/{workspace_id}/functions/{function_id}`; output only. Requests may use
     display names in either place: `workspaces/default/functions/hello`.
@@ -276,6 +278,12 @@ class Function(_message.Message):
     """One sentence on why the state is what it is, where that is not plain; output only."""
     etag: _builtins.str
     """Changes with every update; send it back to update only what was read (409 ABORTED otherwise)."""
+    number: _builtins.int
+    """Small number by which callers of the older HTTP API know it; 0 outside the default workspace; output only."""
+    source_digest: _builtins.str
+    """Source that the next build takes where it names none: `sha256:` and 64 hex digits, as UploadSource answered.
+    A build that names one sets it too.
+    """
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """HTTP methods it answers, upper case; all of them where empty."""
@@ -336,10 +344,12 @@ class Function(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
+        number: _builtins.int = ...,
+        source_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "limits", b"limits", "scaling", b"scaling", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "create_time", b"create_time", "delete_time", b"delete_time", "deployment_message", b"deployment_message", "deployment_state", b"deployment_state", "description", b"description", "display_name", b"display_name", "env", b"env", "etag", b"etag", "event_format", b"event_format", "handler", b"handler", "labels", b"labels", "limits", b"limits", "methods", b"methods", "name", b"name", "path", b"path", "running", b"running", "runtime", b"runtime", "scaling", b"scaling", "serving_revision", b"serving_revision", "target", b"target", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "create_time", b"create_time", "delete_time", b"delete_time", "deployment_message", b"deployment_message", "deployment_state", b"deployment_state", "description", b"description", "display_name", b"display_name", "env", b"env", "etag", b"etag", "event_format", b"event_format", "handler", b"handler", "labels", b"labels", "limits", b"limits", "methods", b"methods", "name", b"name", "number", b"number", "path", b"path", "running", b"running", "runtime", b"runtime", "scaling", b"scaling", "serving_revision", b"serving_revision", "source_digest", b"source_digest", "target", b"target", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -363,7 +373,7 @@ class Limits(_message.Message):
     """Requests that an instance handles at once, 1 to 1,000; default 10."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """Longest time a request may take, 1 ms to 15 minutes; default 30 s."""
+        """Longest time a request may take, 1 ms to 15 minutes; default 30 s where absent."""
 
     def __init__(
         self,

@@ -25,64 +25,79 @@ _sym_db = _symbol_database.Default()
 from fnmesh.registry.v1 import api_key_pb2 as fnmesh_dot_registry_dot_v1_dot_api__key__pb2
 from fnmesh.registry.v1 import function_pb2 as fnmesh_dot_registry_dot_v1_dot_function__pb2
 from fnmesh.registry.v1 import revision_pb2 as fnmesh_dot_registry_dot_v1_dot_revision__pb2
+from fnmesh.registry.v1 import secret_pb2 as fnmesh_dot_registry_dot_v1_dot_secret__pb2
 from fnmesh.registry.v1 import workspace_pb2 as fnmesh_dot_registry_dot_v1_dot_workspace__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fnmesh/registry/v1/registry_service.proto\x12\x12\x66nmesh.registry.v1\x1a fnmesh/registry/v1/api_key.proto\x1a!fnmesh/registry/v1/function.proto\x1a!fnmesh/registry/v1/revision.proto\x1a\"fnmesh/registry/v1/workspace.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"^\n\x16\x43reateWorkspaceRequest\x12\x30\n\tworkspace\x18\x01 \x01(\x0b\x32\x1d.fnmesh.registry.v1.Workspace\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"#\n\x13GetWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x16ListWorkspacesResponse\x12\x31\n\nworkspaces\x18\x01 \x03(\x0b\x32\x1d.fnmesh.registry.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"{\n\x16UpdateWorkspaceRequest\x12\x30\n\tworkspace\x18\x01 \x01(\x0b\x32\x1d.fnmesh.registry.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"4\n\x16\x44\x65leteWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"k\n\x15\x43reateFunctionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12.\n\x08\x66unction\x18\x02 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"6\n\x12GetFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nreveal_env\x18\x02 \x01(\x08\"M\n\x14ListFunctionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x15ListFunctionsResponse\x12/\n\tfunctions\x18\x01 \x03(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x15UpdateFunctionRequest\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rdefer_rollout\x18\x03 \x01(\x08\"3\n\x15\x44\x65leteFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"7\n\x15\x44\x65ployFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"@\n\x17RollbackFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0frevision_number\x18\x02 \x01(\x05\"#\n\x13StopFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12GetRevisionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListRevisionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x15ListRevisionsResponse\x12/\n\trevisions\x18\x01 \x03(\x0b\x32\x1c.fnmesh.registry.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"B\n\x13\x43reateApiKeyRequest\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.fnmesh.registry.v1.ApiKey\"S\n\x14\x43reateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.fnmesh.registry.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x13ListApiKeysResponse\x12,\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1a.fnmesh.registry.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\x8f\r\n\x0fRegistryService\x12\\\n\x0f\x43reateWorkspace\x12*.fnmesh.registry.v1.CreateWorkspaceRequest\x1a\x1d.fnmesh.registry.v1.Workspace\x12V\n\x0cGetWorkspace\x12\'.fnmesh.registry.v1.GetWorkspaceRequest\x1a\x1d.fnmesh.registry.v1.Workspace\x12g\n\x0eListWorkspaces\x12).fnmesh.registry.v1.ListWorkspacesRequest\x1a*.fnmesh.registry.v1.ListWorkspacesResponse\x12\\\n\x0fUpdateWorkspace\x12*.fnmesh.registry.v1.UpdateWorkspaceRequest\x1a\x1d.fnmesh.registry.v1.Workspace\x12U\n\x0f\x44\x65leteWorkspace\x12*.fnmesh.registry.v1.DeleteWorkspaceRequest\x1a\x16.google.protobuf.Empty\x12Y\n\x0e\x43reateFunction\x12).fnmesh.registry.v1.CreateFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12S\n\x0bGetFunction\x12&.fnmesh.registry.v1.GetFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12\x64\n\rListFunctions\x12(.fnmesh.registry.v1.ListFunctionsRequest\x1a).fnmesh.registry.v1.ListFunctionsResponse\x12Y\n\x0eUpdateFunction\x12).fnmesh.registry.v1.UpdateFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12S\n\x0e\x44\x65leteFunction\x12).fnmesh.registry.v1.DeleteFunctionRequest\x1a\x16.google.protobuf.Empty\x12Y\n\x0e\x44\x65ployFunction\x12).fnmesh.registry.v1.DeployFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12]\n\x10RollbackFunction\x12+.fnmesh.registry.v1.RollbackFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12U\n\x0cStopFunction\x12\'.fnmesh.registry.v1.StopFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12S\n\x0bGetRevision\x12&.fnmesh.registry.v1.GetRevisionRequest\x1a\x1c.fnmesh.registry.v1.Revision\x12\x64\n\rListRevisions\x12(.fnmesh.registry.v1.ListRevisionsRequest\x1a).fnmesh.registry.v1.ListRevisionsResponse\x12\x61\n\x0c\x43reateApiKey\x12\'.fnmesh.registry.v1.CreateApiKeyRequest\x1a(.fnmesh.registry.v1.CreateApiKeyResponse\x12^\n\x0bListApiKeys\x12&.fnmesh.registry.v1.ListApiKeysRequest\x1a\'.fnmesh.registry.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12\'.fnmesh.registry.v1.RevokeApiKeyRequest\x1a\x1a.fnmesh.registry.v1.ApiKeyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fnmesh/registry/v1/registry_service.proto\x12\x12\x66nmesh.registry.v1\x1a fnmesh/registry/v1/api_key.proto\x1a!fnmesh/registry/v1/function.proto\x1a!fnmesh/registry/v1/revision.proto\x1a\x1f\x66nmesh/registry/v1/secret.proto\x1a\"fnmesh/registry/v1/workspace.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"^\n\x16\x43reateWorkspaceRequest\x12\x30\n\tworkspace\x18\x01 \x01(\x0b\x32\x1d.fnmesh.registry.v1.Workspace\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"#\n\x13GetWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x15ListWorkspacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"d\n\x16ListWorkspacesResponse\x12\x31\n\nworkspaces\x18\x01 \x03(\x0b\x32\x1d.fnmesh.registry.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"{\n\x16UpdateWorkspaceRequest\x12\x30\n\tworkspace\x18\x01 \x01(\x0b\x32\x1d.fnmesh.registry.v1.Workspace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"4\n\x16\x44\x65leteWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"{\n\x15\x43reateFunctionRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12.\n\x08\x66unction\x18\x02 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x03\"6\n\x12GetFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nreveal_env\x18\x02 \x01(\x08\"]\n\x14ListFunctionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x03\"a\n\x15ListFunctionsResponse\x12/\n\tfunctions\x18\x01 \x03(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x15UpdateFunctionRequest\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rdefer_rollout\x18\x03 \x01(\x08\"3\n\x15\x44\x65leteFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"7\n\x15\x44\x65ployFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\"@\n\x17RollbackFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0frevision_number\x18\x02 \x01(\x05\"#\n\x13StopFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12GetRevisionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListRevisionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x15ListRevisionsResponse\x12/\n\trevisions\x18\x01 \x03(\x0b\x32\x1c.fnmesh.registry.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"C\n\x10SetSecretRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\tB\x03\x80\x01\x01\"o\n\x11SetSecretResponse\x12*\n\x06secret\x18\x01 \x01(\x0b\x32\x1a.fnmesh.registry.v1.Secret\x12.\n\x08\x66unction\x18\x02 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\"K\n\x12ListSecretsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x13ListSecretsResponse\x12+\n\x07secrets\x18\x01 \x03(\x0b\x32\x1a.fnmesh.registry.v1.Secret\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13\x44\x65leteSecretRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x14\x44\x65leteSecretResponse\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\"B\n\x13\x43reateApiKeyRequest\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.fnmesh.registry.v1.ApiKey\"S\n\x14\x43reateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.fnmesh.registry.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x13ListApiKeysResponse\x12,\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1a.fnmesh.registry.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13RevokeApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xac\x0f\n\x0fRegistryService\x12\\\n\x0f\x43reateWorkspace\x12*.fnmesh.registry.v1.CreateWorkspaceRequest\x1a\x1d.fnmesh.registry.v1.Workspace\x12V\n\x0cGetWorkspace\x12\'.fnmesh.registry.v1.GetWorkspaceRequest\x1a\x1d.fnmesh.registry.v1.Workspace\x12g\n\x0eListWorkspaces\x12).fnmesh.registry.v1.ListWorkspacesRequest\x1a*.fnmesh.registry.v1.ListWorkspacesResponse\x12\\\n\x0fUpdateWorkspace\x12*.fnmesh.registry.v1.UpdateWorkspaceRequest\x1a\x1d.fnmesh.registry.v1.Workspace\x12U\n\x0f\x44\x65leteWorkspace\x12*.fnmesh.registry.v1.DeleteWorkspaceRequest\x1a\x16.google.protobuf.Empty\x12Y\n\x0e\x43reateFunction\x12).fnmesh.registry.v1.CreateFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12S\n\x0bGetFunction\x12&.fnmesh.registry.v1.GetFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12\x64\n\rListFunctions\x12(.fnmesh.registry.v1.ListFunctionsRequest\x1a).fnmesh.registry.v1.ListFunctionsResponse\x12Y\n\x0eUpdateFunction\x12).fnmesh.registry.v1.UpdateFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12S\n\x0e\x44\x65leteFunction\x12).fnmesh.registry.v1.DeleteFunctionRequest\x1a\x16.google.protobuf.Empty\x12Y\n\x0e\x44\x65ployFunction\x12).fnmesh.registry.v1.DeployFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12]\n\x10RollbackFunction\x12+.fnmesh.registry.v1.RollbackFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12U\n\x0cStopFunction\x12\'.fnmesh.registry.v1.StopFunctionRequest\x1a\x1c.fnmesh.registry.v1.Function\x12S\n\x0bGetRevision\x12&.fnmesh.registry.v1.GetRevisionRequest\x1a\x1c.fnmesh.registry.v1.Revision\x12\x64\n\rListRevisions\x12(.fnmesh.registry.v1.ListRevisionsRequest\x1a).fnmesh.registry.v1.ListRevisionsResponse\x12X\n\tSetSecret\x12$.fnmesh.registry.v1.SetSecretRequest\x1a%.fnmesh.registry.v1.SetSecretResponse\x12^\n\x0bListSecrets\x12&.fnmesh.registry.v1.ListSecretsRequest\x1a\'.fnmesh.registry.v1.ListSecretsResponse\x12\x61\n\x0c\x44\x65leteSecret\x12\'.fnmesh.registry.v1.DeleteSecretRequest\x1a(.fnmesh.registry.v1.DeleteSecretResponse\x12\x61\n\x0c\x43reateApiKey\x12\'.fnmesh.registry.v1.CreateApiKeyRequest\x1a(.fnmesh.registry.v1.CreateApiKeyResponse\x12^\n\x0bListApiKeys\x12&.fnmesh.registry.v1.ListApiKeysRequest\x1a\'.fnmesh.registry.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12\'.fnmesh.registry.v1.RevokeApiKeyRequest\x1a\x1a.fnmesh.registry.v1.ApiKeyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fnmesh.registry.v1.registry_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=268
-  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=362
-  _globals['_GETWORKSPACEREQUEST']._serialized_start=364
-  _globals['_GETWORKSPACEREQUEST']._serialized_end=399
-  _globals['_LISTWORKSPACESREQUEST']._serialized_start=401
-  _globals['_LISTWORKSPACESREQUEST']._serialized_end=463
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=465
-  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=565
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=567
-  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=690
-  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=692
-  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=744
-  _globals['_CREATEFUNCTIONREQUEST']._serialized_start=746
-  _globals['_CREATEFUNCTIONREQUEST']._serialized_end=853
-  _globals['_GETFUNCTIONREQUEST']._serialized_start=855
-  _globals['_GETFUNCTIONREQUEST']._serialized_end=909
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=911
-  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=988
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=990
-  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=1087
-  _globals['_UPDATEFUNCTIONREQUEST']._serialized_start=1090
-  _globals['_UPDATEFUNCTIONREQUEST']._serialized_end=1233
-  _globals['_DELETEFUNCTIONREQUEST']._serialized_start=1235
-  _globals['_DELETEFUNCTIONREQUEST']._serialized_end=1286
-  _globals['_DEPLOYFUNCTIONREQUEST']._serialized_start=1288
-  _globals['_DEPLOYFUNCTIONREQUEST']._serialized_end=1343
-  _globals['_ROLLBACKFUNCTIONREQUEST']._serialized_start=1345
-  _globals['_ROLLBACKFUNCTIONREQUEST']._serialized_end=1409
-  _globals['_STOPFUNCTIONREQUEST']._serialized_start=1411
-  _globals['_STOPFUNCTIONREQUEST']._serialized_end=1446
-  _globals['_GETREVISIONREQUEST']._serialized_start=1448
-  _globals['_GETREVISIONREQUEST']._serialized_end=1482
-  _globals['_LISTREVISIONSREQUEST']._serialized_start=1484
-  _globals['_LISTREVISIONSREQUEST']._serialized_end=1561
-  _globals['_LISTREVISIONSRESPONSE']._serialized_start=1563
-  _globals['_LISTREVISIONSRESPONSE']._serialized_end=1660
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1662
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1728
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1730
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1813
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1815
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1874
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1876
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1968
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1970
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2005
-  _globals['_REGISTRYSERVICE']._serialized_start=2008
-  _globals['_REGISTRYSERVICE']._serialized_end=3687
+  _globals['_SETSECRETREQUEST'].fields_by_name['value']._loaded_options = None
+  _globals['_SETSECRETREQUEST'].fields_by_name['value']._serialized_options = b'\200\001\001'
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=301
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=395
+  _globals['_GETWORKSPACEREQUEST']._serialized_start=397
+  _globals['_GETWORKSPACEREQUEST']._serialized_end=432
+  _globals['_LISTWORKSPACESREQUEST']._serialized_start=434
+  _globals['_LISTWORKSPACESREQUEST']._serialized_end=496
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=498
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=598
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_start=600
+  _globals['_UPDATEWORKSPACEREQUEST']._serialized_end=723
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=725
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=777
+  _globals['_CREATEFUNCTIONREQUEST']._serialized_start=779
+  _globals['_CREATEFUNCTIONREQUEST']._serialized_end=902
+  _globals['_GETFUNCTIONREQUEST']._serialized_start=904
+  _globals['_GETFUNCTIONREQUEST']._serialized_end=958
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_start=960
+  _globals['_LISTFUNCTIONSREQUEST']._serialized_end=1053
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_start=1055
+  _globals['_LISTFUNCTIONSRESPONSE']._serialized_end=1152
+  _globals['_UPDATEFUNCTIONREQUEST']._serialized_start=1155
+  _globals['_UPDATEFUNCTIONREQUEST']._serialized_end=1298
+  _globals['_DELETEFUNCTIONREQUEST']._serialized_start=1300
+  _globals['_DELETEFUNCTIONREQUEST']._serialized_end=1351
+  _globals['_DEPLOYFUNCTIONREQUEST']._serialized_start=1353
+  _globals['_DEPLOYFUNCTIONREQUEST']._serialized_end=1408
+  _globals['_ROLLBACKFUNCTIONREQUEST']._serialized_start=1410
+  _globals['_ROLLBACKFUNCTIONREQUEST']._serialized_end=1474
+  _globals['_STOPFUNCTIONREQUEST']._serialized_start=1476
+  _globals['_STOPFUNCTIONREQUEST']._serialized_end=1511
+  _globals['_GETREVISIONREQUEST']._serialized_start=1513
+  _globals['_GETREVISIONREQUEST']._serialized_end=1547
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=1549
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=1626
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=1628
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=1725
+  _globals['_SETSECRETREQUEST']._serialized_start=1727
+  _globals['_SETSECRETREQUEST']._serialized_end=1794
+  _globals['_SETSECRETRESPONSE']._serialized_start=1796
+  _globals['_SETSECRETRESPONSE']._serialized_end=1907
+  _globals['_LISTSECRETSREQUEST']._serialized_start=1909
+  _globals['_LISTSECRETSREQUEST']._serialized_end=1984
+  _globals['_LISTSECRETSRESPONSE']._serialized_start=1986
+  _globals['_LISTSECRETSRESPONSE']._serialized_end=2077
+  _globals['_DELETESECRETREQUEST']._serialized_start=2079
+  _globals['_DELETESECRETREQUEST']._serialized_end=2114
+  _globals['_DELETESECRETRESPONSE']._serialized_start=2116
+  _globals['_DELETESECRETRESPONSE']._serialized_end=2186
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=2188
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=2254
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=2256
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=2339
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=2341
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=2400
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=2402
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=2494
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2496
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2531
+  _globals['_REGISTRYSERVICE']._serialized_start=2534
+  _globals['_REGISTRYSERVICE']._serialized_end=4498
 # @@protoc_insertion_point(module_scope)

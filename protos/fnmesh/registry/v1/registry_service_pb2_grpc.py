@@ -115,6 +115,21 @@ class RegistryServiceStub:
                 request_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListRevisionsRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListRevisionsResponse.FromString,
                 _registered_method=True)
+        self.SetSecret = channel.unary_unary(
+                '/fnmesh.registry.v1.RegistryService/SetSecret',
+                request_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.SetSecretRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.SetSecretResponse.FromString,
+                _registered_method=True)
+        self.ListSecrets = channel.unary_unary(
+                '/fnmesh.registry.v1.RegistryService/ListSecrets',
+                request_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListSecretsRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListSecretsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSecret = channel.unary_unary(
+                '/fnmesh.registry.v1.RegistryService/DeleteSecret',
+                request_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.DeleteSecretRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.DeleteSecretResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/fnmesh.registry.v1.RegistryService/CreateApiKey',
                 request_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.CreateApiKeyRequest.SerializeToString,
@@ -218,7 +233,7 @@ class RegistryServiceServicer:
 
     def RollbackFunction(self, request, context):
         """Brings back an earlier revision, code and env together: the named one, or the one that served before.
-        FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none.
+        FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none. Secrets stay as they are now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,6 +255,29 @@ class RegistryServiceServicer:
 
     def ListRevisions(self, request, context):
         """Lists the revisions of a function, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSecret(self, request, context):
+        """Sets a secret, in place of the value that was there. Where the function is deployed, a new revision of the same
+        artifact is made and rolled out, without a build. INVALID_ARGUMENT (reason SECRET_INVALID), FAILED_PRECONDITION
+        (reason KEY_IS_ENV) where env has that key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSecrets(self, request, context):
+        """Lists the secrets of a function by key, without their values: nothing ever answers those.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSecret(self, request, context):
+        """Deletes a secret; rolled out as SetSecret does. NOT_FOUND (reason SECRET_NOT_FOUND) where there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -343,6 +381,21 @@ def add_RegistryServiceServicer_to_server(servicer, server):
                     servicer.ListRevisions,
                     request_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListRevisionsRequest.FromString,
                     response_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListRevisionsResponse.SerializeToString,
+            ),
+            'SetSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSecret,
+                    request_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.SetSecretRequest.FromString,
+                    response_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.SetSecretResponse.SerializeToString,
+            ),
+            'ListSecrets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSecrets,
+                    request_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListSecretsRequest.FromString,
+                    response_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListSecretsResponse.SerializeToString,
+            ),
+            'DeleteSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSecret,
+                    request_deserializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.DeleteSecretRequest.FromString,
+                    response_serializer=fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.DeleteSecretResponse.SerializeToString,
             ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
@@ -766,6 +819,87 @@ class RegistryService:
             '/fnmesh.registry.v1.RegistryService/ListRevisions',
             fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListRevisionsRequest.SerializeToString,
             fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.registry.v1.RegistryService/SetSecret',
+            fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.SetSecretRequest.SerializeToString,
+            fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.SetSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSecrets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.registry.v1.RegistryService/ListSecrets',
+            fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListSecretsRequest.SerializeToString,
+            fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.ListSecretsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.registry.v1.RegistryService/DeleteSecret',
+            fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.DeleteSecretRequest.SerializeToString,
+            fnmesh_dot_registry_dot_v1_dot_registry__service__pb2.DeleteSecretResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,7 +68,7 @@ class RegistryServiceStub:
     """
     RollbackFunction: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RollbackFunctionRequest, _function_pb2.Function]
     """Brings back an earlier revision, code and env together: the named one, or the one that served before.
-    FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none.
+    FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none. Secrets stay as they are now.
     """
     StopFunction: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.StopFunctionRequest, _function_pb2.Function]
     """Stops all instances; the function stays and answers NOT_DEPLOYED."""
@@ -76,6 +76,15 @@ class RegistryServiceStub:
     """Returns one revision."""
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListRevisionsRequest, _registry_service_pb2.ListRevisionsResponse]
     """Lists the revisions of a function, newest first."""
+    SetSecret: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.SetSecretRequest, _registry_service_pb2.SetSecretResponse]
+    """Sets a secret, in place of the value that was there. Where the function is deployed, a new revision of the same
+    artifact is made and rolled out, without a build. INVALID_ARGUMENT (reason SECRET_INVALID), FAILED_PRECONDITION
+    (reason KEY_IS_ENV) where env has that key.
+    """
+    ListSecrets: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListSecretsRequest, _registry_service_pb2.ListSecretsResponse]
+    """Lists the secrets of a function by key, without their values: nothing ever answers those."""
+    DeleteSecret: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteSecretRequest, _registry_service_pb2.DeleteSecretResponse]
+    """Deletes a secret; rolled out as SetSecret does. NOT_FOUND (reason SECRET_NOT_FOUND) where there is none."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CreateApiKeyRequest, _registry_service_pb2.CreateApiKeyResponse]
     """Makes an API key; its secret is in this answer and never again. Scope admin."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListApiKeysRequest, _registry_service_pb2.ListApiKeysResponse]
@@ -118,7 +127,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
     RollbackFunction: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RollbackFunctionRequest, _function_pb2.Function]  # type: ignore[assignment]
     """Brings back an earlier revision, code and env together: the named one, or the one that served before.
-    FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none.
+    FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none. Secrets stay as they are now.
     """
     StopFunction: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.StopFunctionRequest, _function_pb2.Function]  # type: ignore[assignment]
     """Stops all instances; the function stays and answers NOT_DEPLOYED."""
@@ -126,6 +135,15 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Returns one revision."""
     ListRevisions: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListRevisionsRequest, _registry_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """Lists the revisions of a function, newest first."""
+    SetSecret: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.SetSecretRequest, _registry_service_pb2.SetSecretResponse]  # type: ignore[assignment]
+    """Sets a secret, in place of the value that was there. Where the function is deployed, a new revision of the same
+    artifact is made and rolled out, without a build. INVALID_ARGUMENT (reason SECRET_INVALID), FAILED_PRECONDITION
+    (reason KEY_IS_ENV) where env has that key.
+    """
+    ListSecrets: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListSecretsRequest, _registry_service_pb2.ListSecretsResponse]  # type: ignore[assignment]
+    """Lists the secrets of a function by key, without their values: nothing ever answers those."""
+    DeleteSecret: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.DeleteSecretRequest, _registry_service_pb2.DeleteSecretResponse]  # type: ignore[assignment]
+    """Deletes a secret; rolled out as SetSecret does. NOT_FOUND (reason SECRET_NOT_FOUND) where there is none."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CreateApiKeyRequest, _registry_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Makes an API key; its secret is in this answer and never again. Scope admin."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListApiKeysRequest, _registry_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
@@ -237,7 +255,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_function_pb2.Function, _abc.Awaitable[_function_pb2.Function]]:
         """Brings back an earlier revision, code and env together: the named one, or the one that served before.
-        FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none.
+        FAILED_PRECONDITION (reason NO_EARLIER_REVISION) where there is none. Secrets stay as they are now.
         """
 
     @_abc_1.abstractmethod
@@ -263,6 +281,33 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.ListRevisionsResponse, _abc.Awaitable[_registry_service_pb2.ListRevisionsResponse]]:
         """Lists the revisions of a function, newest first."""
+
+    @_abc_1.abstractmethod
+    def SetSecret(
+        self,
+        request: _registry_service_pb2.SetSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.SetSecretResponse, _abc.Awaitable[_registry_service_pb2.SetSecretResponse]]:
+        """Sets a secret, in place of the value that was there. Where the function is deployed, a new revision of the same
+        artifact is made and rolled out, without a build. INVALID_ARGUMENT (reason SECRET_INVALID), FAILED_PRECONDITION
+        (reason KEY_IS_ENV) where env has that key.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSecrets(
+        self,
+        request: _registry_service_pb2.ListSecretsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.ListSecretsResponse, _abc.Awaitable[_registry_service_pb2.ListSecretsResponse]]:
+        """Lists the secrets of a function by key, without their values: nothing ever answers those."""
+
+    @_abc_1.abstractmethod
+    def DeleteSecret(
+        self,
+        request: _registry_service_pb2.DeleteSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_service_pb2.DeleteSecretResponse, _abc.Awaitable[_registry_service_pb2.DeleteSecretResponse]]:
+        """Deletes a secret; rolled out as SetSecret does. NOT_FOUND (reason SECRET_NOT_FOUND) where there is none."""
 
     @_abc_1.abstractmethod
     def CreateApiKey(

@@ -48,7 +48,7 @@ class TraceServiceServicer:
 
     def GetTrace(self, request, context):
         """Returns the spans of one trace. NOT_FOUND where it was not sampled, is too old, or was sent to another
-        collector.
+        collector. A key that is bound to a workspace gets the spans that belong to it, NOT_FOUND where there are none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

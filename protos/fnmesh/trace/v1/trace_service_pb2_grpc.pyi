@@ -35,7 +35,7 @@ class TraceServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TraceServiceAsyncStub: ...
     GetTrace: _grpc.UnaryUnaryMultiCallable[_trace_service_pb2.GetTraceRequest, _trace_service_pb2.Trace]
     """Returns the spans of one trace. NOT_FOUND where it was not sampled, is too old, or was sent to another
-    collector.
+    collector. A key that is bound to a workspace gets the spans that belong to it, NOT_FOUND where there are none.
     """
 
 @_typing.type_check_only
@@ -45,7 +45,7 @@ class TraceServiceAsyncStub(TraceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetTrace: _aio.UnaryUnaryMultiCallable[_trace_service_pb2.GetTraceRequest, _trace_service_pb2.Trace]  # type: ignore[assignment]
     """Returns the spans of one trace. NOT_FOUND where it was not sampled, is too old, or was sent to another
-    collector.
+    collector. A key that is bound to a workspace gets the spans that belong to it, NOT_FOUND where there are none.
     """
 
 class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,7 +58,7 @@ class TraceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trace_service_pb2.Trace, _abc.Awaitable[_trace_service_pb2.Trace]]:
         """Returns the spans of one trace. NOT_FOUND where it was not sampled, is too old, or was sent to another
-        collector.
+        collector. A key that is bound to a workspace gets the spans that belong to it, NOT_FOUND where there are none.
         """
 
 def add_TraceServiceServicer_to_server(servicer: TraceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -183,6 +183,7 @@ class CreateRevisionRequest(_message.Message):
     RUNTIME_FIELD_NUMBER: _builtins.int
     DEFAULT_TARGET_FIELD_NUMBER: _builtins.int
     DEPLOY_FIELD_NUMBER: _builtins.int
+    SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     """Resource name of the function."""
     build_uid: _builtins.str
@@ -193,6 +194,8 @@ class CreateRevisionRequest(_message.Message):
     """Default target, for a function that names none."""
     deploy: _builtins.bool
     """Deploy the revision once it is built."""
+    source_digest: _builtins.str
+    """What it is built from; kept on the function as the source of its next build."""
     def __init__(
         self,
         *,
@@ -201,10 +204,11 @@ class CreateRevisionRequest(_message.Message):
         runtime: _function_pb2.Runtime.ValueType = ...,
         default_target: _function_pb2.Target.ValueType = ...,
         deploy: _builtins.bool = ...,
+        source_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_uid", b"build_uid", "default_target", b"default_target", "deploy", b"deploy", "function", b"function", "runtime", b"runtime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_uid", b"build_uid", "default_target", b"default_target", "deploy", b"deploy", "function", b"function", "runtime", b"runtime", "source_digest", b"source_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,11 +446,32 @@ class GetWorkloadResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SecretsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REVISION_FIELD_NUMBER: _builtins.int
     ENV_FIELD_NUMBER: _builtins.int
     HANDLER_FIELD_NUMBER: _builtins.int
     EVENT_FORMAT_FIELD_NUMBER: _builtins.int
     FUNCTION_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     handler: _builtins.str
     """The attribute to call in the entry file."""
     event_format: _function_pb2.EventFormat.ValueType
@@ -461,6 +486,12 @@ class GetWorkloadResponse(_message.Message):
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Its environment, decrypted. Never logged, traced or stored by the caller."""
 
+    @_builtins.property
+    def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The function's secrets as they are now, decrypted: environment variables too, of other keys than `env`. Never
+        logged, traced or stored by the caller.
+        """
+
     def __init__(
         self,
         *,
@@ -469,10 +500,11 @@ class GetWorkloadResponse(_message.Message):
         handler: _builtins.str = ...,
         event_format: _function_pb2.EventFormat.ValueType = ...,
         function_display_name: _builtins.str = ...,
+        secrets: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "event_format", b"event_format", "function_display_name", b"function_display_name", "handler", b"handler", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "event_format", b"event_format", "function_display_name", b"function_display_name", "handler", b"handler", "revision", b"revision", "secrets", b"secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,18 +534,24 @@ class ListLiveArtifactsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIGESTS_FIELD_NUMBER: _builtins.int
+    SOURCE_DIGESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Digests of the artifacts that a revision of a function that is not deleted refers to."""
+
+    @_builtins.property
+    def source_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Digests of the sources that such a function refers to."""
 
     def __init__(
         self,
         *,
         digests: _abc.Iterable[_builtins.str] | None = ...,
+        source_digests: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "source_digests", b"source_digests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -594,3 +632,55 @@ class ResolveFunctionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResolveFunctionRequest: _TypeAlias = ResolveFunctionRequest  # noqa: Y015
+
+@_typing.final
+class ResolveWorkspaceRequest(_message.Message):
+    """Request of ResolveWorkspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CREATE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, `workspaces/{workspace}`."""
+    create: _builtins.bool
+    """Make one of that display name where there is none."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        create: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create", b"create", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveWorkspaceRequest: _TypeAlias = ResolveWorkspaceRequest  # noqa: Y015
+
+@_typing.final
+class ResolveWorkspaceResponse(_message.Message):
+    """Answer of ResolveWorkspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """Permanent identifier, `ws-...`."""
+    display_name: _builtins.str
+    """Its display name."""
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveWorkspaceResponse: _TypeAlias = ResolveWorkspaceResponse  # noqa: Y015

@@ -80,6 +80,11 @@ class RegistryInternalServiceStub:
                 request_serializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveFunctionRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.FunctionSnapshot.FromString,
                 _registered_method=True)
+        self.ResolveWorkspace = channel.unary_unary(
+                '/fnmesh.internal.registry.v1.RegistryInternalService/ResolveWorkspace',
+                request_serializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveWorkspaceRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveWorkspaceResponse.FromString,
+                _registered_method=True)
 
 
 class RegistryInternalServiceServicer:
@@ -124,7 +129,7 @@ class RegistryInternalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetWorkload(self, request, context):
-        """Returns what an instance of a revision needs to run, env decrypted.
+        """Returns what an instance of a revision needs to run, env and secrets decrypted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +151,14 @@ class RegistryInternalServiceServicer:
 
     def ResolveFunction(self, request, context):
         """Turns a resource name with display names into the function it names. NOT_FOUND where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveWorkspace(self, request, context):
+        """Turns a resource name with a display name into the workspace it names, and makes it first where asked to.
+        NOT_FOUND where there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,6 +211,11 @@ def add_RegistryInternalServiceServicer_to_server(servicer, server):
                     servicer.ResolveFunction,
                     request_deserializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveFunctionRequest.FromString,
                     response_serializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.FunctionSnapshot.SerializeToString,
+            ),
+            'ResolveWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveWorkspace,
+                    request_deserializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveWorkspaceRequest.FromString,
+                    response_serializer=fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveWorkspaceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -444,6 +462,33 @@ class RegistryInternalService:
             '/fnmesh.internal.registry.v1.RegistryInternalService/ResolveFunction',
             fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveFunctionRequest.SerializeToString,
             fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.FunctionSnapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.internal.registry.v1.RegistryInternalService/ResolveWorkspace',
+            fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveWorkspaceRequest.SerializeToString,
+            fnmesh_dot_internal_dot_registry_dot_v1_dot_registry__internal__service__pb2.ResolveWorkspaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,13 +50,17 @@ class RegistryInternalServiceStub:
     ReportDeleted: _grpc.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ReportDeletedRequest, _registry_internal_service_pb2.ReportDeletedResponse]
     """All that deploy_svc held of a deleted function is gone: the registry forgets it."""
     GetWorkload: _grpc.UnaryUnaryMultiCallable[_registry_internal_service_pb2.GetWorkloadRequest, _registry_internal_service_pb2.GetWorkloadResponse]
-    """Returns what an instance of a revision needs to run, env decrypted."""
+    """Returns what an instance of a revision needs to run, env and secrets decrypted."""
     ListLiveArtifacts: _grpc.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ListLiveArtifactsRequest, _registry_internal_service_pb2.ListLiveArtifactsResponse]
     """Digests of all artifacts that a revision refers to: what a sweep must keep."""
     VerifyApiKey: _grpc.UnaryUnaryMultiCallable[_registry_internal_service_pb2.VerifyApiKeyRequest, _registry_internal_service_pb2.VerifyApiKeyResponse]
     """Says what the bearer of a secret may do. UNAUTHENTICATED where it is unknown, revoked or expired."""
     ResolveFunction: _grpc.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ResolveFunctionRequest, _registry_internal_service_pb2.FunctionSnapshot]
     """Turns a resource name with display names into the function it names. NOT_FOUND where there is none."""
+    ResolveWorkspace: _grpc.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ResolveWorkspaceRequest, _registry_internal_service_pb2.ResolveWorkspaceResponse]
+    """Turns a resource name with a display name into the workspace it names, and makes it first where asked to.
+    NOT_FOUND where there is none.
+    """
 
 @_typing.type_check_only
 class RegistryInternalServiceAsyncStub(RegistryInternalServiceStub):
@@ -78,13 +82,17 @@ class RegistryInternalServiceAsyncStub(RegistryInternalServiceStub):
     ReportDeleted: _aio.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ReportDeletedRequest, _registry_internal_service_pb2.ReportDeletedResponse]  # type: ignore[assignment]
     """All that deploy_svc held of a deleted function is gone: the registry forgets it."""
     GetWorkload: _aio.UnaryUnaryMultiCallable[_registry_internal_service_pb2.GetWorkloadRequest, _registry_internal_service_pb2.GetWorkloadResponse]  # type: ignore[assignment]
-    """Returns what an instance of a revision needs to run, env decrypted."""
+    """Returns what an instance of a revision needs to run, env and secrets decrypted."""
     ListLiveArtifacts: _aio.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ListLiveArtifactsRequest, _registry_internal_service_pb2.ListLiveArtifactsResponse]  # type: ignore[assignment]
     """Digests of all artifacts that a revision refers to: what a sweep must keep."""
     VerifyApiKey: _aio.UnaryUnaryMultiCallable[_registry_internal_service_pb2.VerifyApiKeyRequest, _registry_internal_service_pb2.VerifyApiKeyResponse]  # type: ignore[assignment]
     """Says what the bearer of a secret may do. UNAUTHENTICATED where it is unknown, revoked or expired."""
     ResolveFunction: _aio.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ResolveFunctionRequest, _registry_internal_service_pb2.FunctionSnapshot]  # type: ignore[assignment]
     """Turns a resource name with display names into the function it names. NOT_FOUND where there is none."""
+    ResolveWorkspace: _aio.UnaryUnaryMultiCallable[_registry_internal_service_pb2.ResolveWorkspaceRequest, _registry_internal_service_pb2.ResolveWorkspaceResponse]  # type: ignore[assignment]
+    """Turns a resource name with a display name into the workspace it names, and makes it first where asked to.
+    NOT_FOUND where there is none.
+    """
 
 class RegistryInternalServiceServicer(metaclass=_abc_1.ABCMeta):
     """RegistryInternalService is the registry as the other services see it."""
@@ -139,7 +147,7 @@ class RegistryInternalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_internal_service_pb2.GetWorkloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_internal_service_pb2.GetWorkloadResponse, _abc.Awaitable[_registry_internal_service_pb2.GetWorkloadResponse]]:
-        """Returns what an instance of a revision needs to run, env decrypted."""
+        """Returns what an instance of a revision needs to run, env and secrets decrypted."""
 
     @_abc_1.abstractmethod
     def ListLiveArtifacts(
@@ -164,5 +172,15 @@ class RegistryInternalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_internal_service_pb2.FunctionSnapshot, _abc.Awaitable[_registry_internal_service_pb2.FunctionSnapshot]]:
         """Turns a resource name with display names into the function it names. NOT_FOUND where there is none."""
+
+    @_abc_1.abstractmethod
+    def ResolveWorkspace(
+        self,
+        request: _registry_internal_service_pb2.ResolveWorkspaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_internal_service_pb2.ResolveWorkspaceResponse, _abc.Awaitable[_registry_internal_service_pb2.ResolveWorkspaceResponse]]:
+        """Turns a resource name with a display name into the workspace it names, and makes it first where asked to.
+        NOT_FOUND where there is none.
+        """
 
 def add_RegistryInternalServiceServicer_to_server(servicer: RegistryInternalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""Runs the scripts of jobs: each once, confined like a function, and no longer than the call that wants it."""

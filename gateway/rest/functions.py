@@ -1,0 +1,228 @@
+"""Functions of workspaces: making, changing, deploying and invoking them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, HTTPException, Path, Query, Request
+
+from fnmesh.build.v1 import build_service_pb2 as build_pb
+from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
+from fnmesh.invoke.v1 import invoke_service_pb2 as invoke_service_pb
+from fnmesh.invoke.v1 import stats_service_pb2 as stats_pb
+from fnmesh.registry.v1 import function_pb2
+from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
+from gateway.rest import convert, function_views, sources
+from gateway.rest.caller import Caller, Mesh
+from gateway.rest.function_models import Begun, Function, FunctionChange, FunctionIn, Invoked, Runs
+from gateway.rest.problems import answers
+from gateway.rest.workspaces import WorkspaceId
+from mesh.errors import InvalidArgument
+
+router = APIRouter(prefix="/api/workspaces/{workspace_id}/functions", tags=["functions"])
+
+_PAGE = 1000
+_MEBIBYTE = 1024 * 1024
+_LOG_LINES = 2000
+
+FunctionId = Annotated[
+    str,
+    Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Identifier or name of the function.", examples=["hello"]),
+]
+
+
+@router.post("", status_code=201, responses=answers(404, 409), summary="Make a function")
+async def create_function(workspace_id: WorkspaceId, given: FunctionIn, mesh: Mesh, http: Request) -> Function:
+    parent = f"workspaces/{workspace_id}"
+    await mesh.registry.GetWorkspace(registry_pb.GetWorkspaceRequest(name=parent))  # or the registry would make it
+    function = function_pb2.Function(
+        display_name=given.name,
+        description=given.description,
+        path=given.path or "",
+        methods=given.httpMethods,
+        runtime=convert.runtime_of(given.runtime),
+        env=given.environmentVariables,
+        labels={function_views.RUNTIME_LABEL: given.runtime},
+        source_digest=await _upload(mesh, given.runtime, _decoded(given.code), given.library),
+    )
+    _set_limits(function, given.memory, given.timeout)
+    made = await mesh.registry.CreateFunction(registry_pb.CreateFunctionRequest(parent=parent, function=function))
+    return function_views.function_of(made, None, http)
+
+
+@router.get("", responses=answers(404), summary="The functions of a workspace")
+async def list_functions(workspace_id: WorkspaceId, mesh: Mesh, http: Request) -> list[Function]:
+    parent = f"workspaces/{workspace_id}"
+    found: list[function_pb2.Function] = []
+    token = ""
+    while True:
+        request = registry_pb.ListFunctionsRequest(parent=parent, page_size=_PAGE, page_token=token)
+        answer = await mesh.registry.ListFunctions(request)
+        found.extend(answer.functions)
+        token = answer.next_page_token
+        if not token:
+            break
+    stats = await _stats(mesh, f"{parent}/functions/-")
+    return [function_views.function_of(one, stats.get(one.name), http) for one in found]
+
+
+@router.get("/{function_id}", responses=answers(404), summary="One function")
+async def get_function(workspace_id: WorkspaceId, function_id: FunctionId, mesh: Mesh, http: Request) -> Function:
+    name = f"workspaces/{workspace_id}/functions/{function_id}"
+    return await _whole(mesh, await mesh.registry.GetFunction(registry_pb.GetFunctionRequest(name=name)), http)
+
+
+@router.patch("/{function_id}", responses=answers(404, 409), summary="Change a function")
+async def update_function(
+    workspace_id: WorkspaceId, function_id: FunctionId, given: FunctionChange, mesh: Mesh, http: Request
+) -> Function:
+    name = f"workspaces/{workspace_id}/functions/{function_id}"
+    function = await mesh.registry.GetFunction(registry_pb.GetFunctionRequest(name=name))
+    request = registry_pb.UpdateFunctionRequest(function=function_pb2.Function(name=function.name))
+    change, paths = request.function, request.update_mask.paths
+    if given.name is not None:
+        change.display_name = given.name
+        paths.append("display_name")
+    if given.description is not None:
+        change.description = given.description
+        paths.append("description")
+    if given.path is not None:
+        change.path = given.path
+        paths.append("path")
+    if given.httpMethods is not None:
+        change.methods.extend(given.httpMethods)
+        paths.append("methods")
+    if given.environmentVariables is not None:
+        change.env.update(given.environmentVariables)
+        paths.append("env")
+    if given.runtime is not None:
+        change.runtime = convert.runtime_of(given.runtime)
+        change.labels.update({**function.labels, function_views.RUNTIME_LABEL: given.runtime})
+        paths.extend(["runtime", "labels"])
+    _set_limits(change, given.memory, given.timeout)
+    paths.extend(
+        ["limits.memory_bytes"] * (given.memory is not None) + ["limits.timeout"] * (given.timeout is not None)
+    )
+    if given.code is not None or given.library is not None:
+        stored = await sources.read(mesh, function.name)
+        code = _decoded(given.code) if given.code is not None else stored.code
+        library = given.library if given.library is not None else stored.library
+        runtime = given.runtime or convert.type_of(function.runtime)
+        change.source_digest = await _upload(mesh, runtime, code, library)
+        paths.append("source_digest")
+    if given.invocationUrl is not None:
+        _check_url(given.invocationUrl, function, http)
+    if paths:
+        function = await mesh.registry.UpdateFunction(request)
+    return await _whole(mesh, function, http)
+
+
+@router.delete("/{function_id}", status_code=204, responses=answers(404), summary="Delete a function and all of it")
+async def delete_function(workspace_id: WorkspaceId, function_id: FunctionId, mesh: Mesh) -> None:
+    name = f"workspaces/{workspace_id}/functions/{function_id}"
+    await mesh.registry.DeleteFunction(registry_pb.DeleteFunctionRequest(name=name))
+
+
+@router.post("/{function_id}/deploy", status_code=202, responses=answers(404), summary="Build and deploy a function")
+async def deploy_function(workspace_id: WorkspaceId, function_id: FunctionId, mesh: Mesh) -> Begun:
+    name = f"workspaces/{workspace_id}/functions/{function_id}"
+    request = build_pb.CreateBuildRequest(parent=name)
+    request.build.deploy = True
+    build = await mesh.build.CreateBuild(request)
+    return Begun(function_id=build.function.rpartition("/")[2], status="deploying", task_id=build.uid)
+
+
+@router.post("/{function_id}/undeploy", status_code=202, responses=answers(404), summary="Stop a function")
+async def undeploy_function(workspace_id: WorkspaceId, function_id: FunctionId, mesh: Mesh) -> Begun:
+    name = f"workspaces/{workspace_id}/functions/{function_id}"
+    function = await mesh.registry.StopFunction(registry_pb.StopFunctionRequest(name=name))
+    return Begun(function_id=function.uid, status="undeploying", task_id=str(uuid.uuid4()))
+
+
+@router.post("/{function_id}/invoke", responses=answers(404, 413, 504), summary="Run a function with a JSON event")
+async def invoke_function(
+    workspace_id: WorkspaceId,
+    function_id: FunctionId,
+    mesh: Mesh,
+    event: Annotated[Any, Body(description="Any JSON; {} where absent.", examples=[{"message": "hello"}])] = None,
+) -> Invoked:
+    name = f"workspaces/{workspace_id}/functions/{function_id}"
+    if isinstance(event, bytes):  # what FastAPI makes of a body that is not said to be JSON
+        raise HTTPException(415, "The event must be JSON: send content-type: application/json.")
+    payload = json.dumps({} if event is None else event).encode()
+    answer = await mesh.invoke.Invoke(invoke_service_pb.InvokeRequest(name=name, payload=payload), timeout=960)
+    headers = {header.name: header.value for header in answer.headers}
+    body, encoded = function_views.body_of(answer.payload, headers.get("content-type", ""))
+    return Invoked(
+        statusCode=answer.status_code,
+        body=body,
+        isBase64Encoded=encoded,
+        headers=headers,
+        duration=answer.duration.ToNanoseconds() / 1e6,
+        logId=answer.execution.rpartition("/")[2],
+        traceId=answer.trace_id,
+    )
+
+
+@router.get("/{function_id}/logs", responses=answers(404), summary="Stored runs of a function, newest first")
+async def list_runs(
+    workspace_id: WorkspaceId,
+    function_id: FunctionId,
+    mesh: Mesh,
+    page_size: Annotated[int, Query(ge=1, le=1000)] = 50,
+    page_token: Annotated[str, Query(max_length=1000)] = "",
+) -> Runs:
+    name = f"workspaces/{workspace_id}/functions/{function_id}"
+    request = invoke_service_pb.ListExecutionsRequest(parent=name, page_size=page_size, page_token=page_token)
+    answer = await mesh.invoke.ListExecutions(request)
+    printed: dict[str, list[str]] = {}
+    if answer.executions:
+        async for line in mesh.deploy.ReadLogs(deploy_pb.ReadLogsRequest(parent=name, tail=_LOG_LINES)):
+            if line.trace_id:
+                printed.setdefault(line.trace_id, []).append(line.text)
+    runs = [function_views.run_of(one, "\n".join(printed.get(one.trace_id, ()))) for one in answer.executions]
+    return Runs(logs=runs, next_page_token=answer.next_page_token)
+
+
+async def _whole(mesh: Caller, function: function_pb2.Function, http: Request) -> Function:
+    return function_views.function_of(function, (await _stats(mesh, function.name)).get(function.name), http)
+
+
+async def _stats(mesh: Caller, parent: str) -> dict[str, stats_pb.FunctionStats]:
+    answer = await mesh.stats.ListFunctionStats(stats_pb.ListFunctionStatsRequest(parent=parent))
+    return {one.function: one for one in answer.stats}
+
+
+async def _upload(mesh: Caller, runtime: str, code: str | bytes, library: str | None) -> str:
+    language = convert.type_of(convert.runtime_of(runtime))
+    if language == "spin":
+        return await sources.upload(mesh, "app.py", code if isinstance(code, bytes) else code.encode())
+    return await sources.upload(
+        mesh, "source.zip", sources.pack("node" if language == "node" else "python", code, library)
+    )
+
+
+def _decoded(code: str) -> bytes:
+    try:
+        return base64.b64decode(code, validate=True)
+    except ValueError:
+        message = "code must be base64."
+        raise InvalidArgument("CODE_INVALID", message, fields={"code": message}) from None
+
+
+def _set_limits(function: function_pb2.Function, memory: int | None, timeout: float | None) -> None:
+    if memory is not None:
+        function.limits.memory_bytes = memory * _MEBIBYTE
+    if timeout is not None:
+        function.limits.timeout.FromMilliseconds(round(timeout * 1000))
+
+
+def _check_url(url: str, function: function_pb2.Function, http: Request) -> None:
+    """Only its own endpoint may be said of a function: it must not become a way into the operator's network."""
+    own = function_views.url_of(function, http)
+    if url.rstrip("/") != own:
+        message = f"invocationUrl may only be {own}, where this mesh answers for the function."
+        raise InvalidArgument("INVOCATION_URL_NOT_ALLOWED", message, fields={"invocationUrl": message})

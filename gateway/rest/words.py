@@ -1,0 +1,31 @@
+"""What names, paths and keys may look like, for the schema; the registry has the last word."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+WORKSPACE_NAME = r"^(?!ws-)[a-z0-9][a-z0-9-]{0,62}$"
+FUNCTION_NAME = r"^(?!fn-)[a-z0-9][a-z0-9_-]{0,62}$"
+_RESERVED = "workspaces|functions|v1|upload|execute|jobs|job|project|projects|cloudwatch|log|health"
+_CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:@-]"
+_SEGMENT = rf"(?!\.\.?(/|$)){_CHARACTER}+"
+PATH = rf"^/?(?!({_RESERVED})(/|$)){_SEGMENT}(/{_SEGMENT})*/?$"
+METHOD = r"^[A-Za-z][A-Za-z0-9-]{0,31}$"
+METHODS = r"^[A-Za-z][A-Za-z0-9-]{0,31}( *, *[A-Za-z][A-Za-z0-9-]{0,31}){0,9}$"
+RUNTIME = r"^([Pp]ython|[Nn]ode|[Nn]odejs)[0-9]{0,2}(\.[0-9x]{1,3})?$|^spin$|^wasm$"
+TEXT = r"^[^\x00]*$"
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+
+
+class Given(BaseModel):
+    """What a caller sends."""
+
+    model_config = ConfigDict(regex_engine="python-re")  # the other one knows no (?!...)
+
+
+EnvKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")]
+EnvValue = Annotated[str, StringConstraints(pattern=TEXT, max_length=65_536)]
+Env = Annotated[dict[EnvKey, EnvValue], Field(max_length=1000, json_schema_extra={"additionalProperties": False})]
+Description = Annotated[str, Field(max_length=1024, pattern=PLAIN)]

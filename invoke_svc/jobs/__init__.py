@@ -1,0 +1,1 @@
+"""Jobs: work that nobody waits for, kept in a queue in the database until it has ended."""

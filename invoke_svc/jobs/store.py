@@ -1,0 +1,184 @@
+"""Jobs as those see them who make them, look at them and change their minds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from invoke_svc.jobs.domain import Job, JobState
+from invoke_svc.jobs.rows import COLUMNS, SHORT_COLUMNS, database_now, to_job, to_row
+from invoke_svc.jobs.tables import job_lines, jobs
+from mesh.db import Database
+
+_REQUEST_ID_LIVES_S = 86_400.0
+_INSERT = sa.text(
+    f"INSERT INTO jobs ({', '.join(COLUMNS)}) "  # noqa: S608 -- names of columns only
+    f"VALUES ({', '.join(':' + name for name in COLUMNS)}) ON CONFLICT DO NOTHING"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What of a listing is wanted: at most `size` jobs older than `before` (created, uid), newest first.
+
+    `workspace` empty means all; `states` empty means all.
+    """
+
+    size: int
+    workspace: str = ""
+    states: tuple[JobState, ...] = ()
+    before: tuple[float, str] | None = None
+
+
+class JobStore:
+    """The table of jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, new: Sequence[Job]) -> list[Job]:
+        """Stores jobs in one transaction, and answers with what is there: for a request id that was used within a
+        day the job it made then. The result lacks one whose code_key is taken: its uid is another's, then.
+        """
+        return await self._database.transaction(lambda conn: insert_jobs(conn, new), in_turn=False)
+
+    async def get(self, uid: str) -> Job | None:
+        """One job, whole."""
+        async with self._database.read() as conn:
+            row = (await conn.execute(sa.select(jobs).where(jobs.c.uid == uid))).one_or_none()
+        return None if row is None else to_job(row._mapping)
+
+    async def state_of(self, uid: str) -> tuple[JobState, int] | None:
+        """State and version of a job: what a watcher asks for again and again."""
+        async with self._database.read() as conn:
+            row = (await conn.execute(sa.select(jobs.c.state, jobs.c.version).where(jobs.c.uid == uid))).one_or_none()
+        return None if row is None else (JobState(row[0]), int(row[1]))
+
+    async def page(self, page: Page) -> list[Job]:
+        """A page of a listing, without events and results."""
+        query = sa.select(*SHORT_COLUMNS)
+        if page.workspace:
+            query = query.where(jobs.c.workspace_uid == page.workspace)
+        if page.states:
+            query = query.where(jobs.c.state.in_([int(state) for state in page.states]))
+            if JobState.SUCCESS not in page.states:
+                query = query.where(sa.text("state <> 4"))  # as the index has it
+        if page.before is not None:
+            query = query.where(sa.tuple_(jobs.c.created, jobs.c.uid) < page.before)
+        query = query.order_by(jobs.c.created.desc(), jobs.c.uid.desc()).limit(page.size)
+        async with self._database.read() as conn:
+            return [to_job(row._mapping) for row in await conn.execute(query)]
+
+    async def counts(self, workspace: str) -> dict[str, int]:
+        """How many jobs there are by workspace; of one only where it is named."""
+        query = sa.select(jobs.c.workspace_uid, sa.func.count()).group_by(jobs.c.workspace_uid)
+        if workspace:
+            query = query.where(jobs.c.workspace_uid == workspace)
+        async with self._database.read() as conn:
+            return {uid: int(count) for uid, count in await conn.execute(query)}
+
+    async def start(self, uid: str, event: bytes | None, timeout_s: float | None) -> Job | None:
+        """Puts a PENDING job into the queue; None where it is not PENDING."""
+
+        def change(now: float) -> dict[str, Any]:
+            values: dict[str, Any] = {"state": JobState.QUEUED, "due": now, "queued_at": now}
+            if event is not None:
+                values["event"] = event
+            if timeout_s is not None:
+                values["timeout_s"] = timeout_s
+            return values
+
+        return await self._change(uid, change, JobState.PENDING)
+
+    async def redrive(self, uid: str) -> Job | None:
+        """Puts a job that has ended without success into the queue again; None where it is in another state."""
+        ended = [state for state in JobState if state.redrivable]
+        return await self._change(
+            uid,
+            lambda now: {
+                "state": JobState.QUEUED, "due": now, "queued_at": now, "attempt": 0, "postponed": 0,
+                "cancel": False, "ended": 0.0, "error": "", "exit_code": None, "status_code": 0,
+            },
+            *ended,
+        )  # fmt: skip
+
+    async def cancel(self, uid: str) -> Job | None:
+        """Cancels a job that waits, and has the worker of one that runs told; None where it has ended."""
+        waiting = (JobState.PENDING, JobState.QUEUED)
+        ended = await self._change(uid, lambda now: {"state": JobState.CANCELLED, "ended": now}, *waiting)
+        return ended or await self._change(uid, lambda now: {"cancel": True}, JobState.RUNNING)
+
+    async def _change(self, uid: str, values: Any, *states: JobState) -> Job | None:
+        async def change(conn: AsyncConnection) -> Job | None:
+            now = await database_now(conn)
+            query = (
+                jobs.update()
+                .where(jobs.c.uid == uid, jobs.c.state.in_([int(state) for state in states]))
+                .values(**values(now), updated=now, version=jobs.c.version + 1)
+                .returning(*jobs.c)
+            )
+            row = (await conn.execute(query)).one_or_none()
+            return None if row is None else to_job(row._mapping)
+
+        return await self._database.transaction(change, in_turn=False)
+
+    async def expired(self, older_than_s: float, limit: int) -> list[Job]:
+        """Jobs that ended, or were made and never started, so long ago, as many as fit."""
+        async with self._database.read() as conn:
+            before = await database_now(conn) - older_than_s
+            over = sa.or_(jobs.c.state >= int(JobState.SUCCESS), jobs.c.state == int(JobState.PENDING))
+            query = sa.select(*SHORT_COLUMNS).where(jobs.c.created < before, jobs.c.updated < before, over)
+            query = query.order_by(jobs.c.created).limit(limit)
+            return [to_job(row._mapping) for row in await conn.execute(query)]
+
+    async def delete(self, uids: Sequence[str]) -> None:
+        """Forgets jobs that do not run."""
+
+        async def drop(conn: AsyncConnection) -> None:
+            await conn.execute(job_lines.delete().where(job_lines.c.uid.in_(uids)))
+            await conn.execute(jobs.delete().where(jobs.c.uid.in_(uids), sa.text("state NOT IN (2, 3)")))
+
+        await self._database.transaction(drop, in_turn=False)
+
+
+async def insert_jobs(conn: AsyncConnection, new: Sequence[Job]) -> list[Job]:
+    """See JobStore.create; in the caller's transaction."""
+    now = await database_now(conn)
+    timed = [_timed(job, now) for job in new]
+    for job in timed:
+        if job.request_id:
+            await _forget_old_request(conn, job, now)
+    await conn.execute(_INSERT, [to_row(job) for job in timed])
+    return [await _stored(conn, job) for job in timed]
+
+
+def _timed(job: Job, now: float) -> Job:
+    queued = now if job.state is JobState.QUEUED else 0.0
+    return replace(job, created=now, updated=now, due=queued, queued_at=queued)
+
+
+async def _forget_old_request(conn: AsyncConnection, job: Job, now: float) -> None:
+    old = jobs.update().where(
+        jobs.c.workspace_uid == job.workspace_uid,
+        jobs.c.request_id == job.request_id,
+        jobs.c.created < now - _REQUEST_ID_LIVES_S,
+    )
+    await conn.execute(old.values(request_id=None))
+
+
+async def _stored(conn: AsyncConnection, job: Job) -> Job:
+    """The job, or the one that was there in its place."""
+    if not job.request_id and not job.code_key:
+        return job  # nothing that it could meet
+    query = sa.select(jobs).where(jobs.c.uid == job.uid)
+    if job.request_id:
+        query = sa.select(jobs).where(jobs.c.workspace_uid == job.workspace_uid, jobs.c.request_id == job.request_id)
+    row = (await conn.execute(query)).one_or_none()
+    if row is None and job.code_key:
+        row = (await conn.execute(sa.select(jobs).where(jobs.c.code_key == job.code_key))).one()
+    assert row is not None, "a job was neither stored nor in the way"
+    return to_job(row._mapping)

@@ -1,0 +1,1 @@
+"""Counts and times of the runs of functions."""

@@ -1,0 +1,90 @@
+"""A mesh for each module that is given bad input, and a function beside it that must not notice.
+
+A module asks for the mesh by `mesh`, and for a watch over the bystander in each of its tests by
+`pytestmark = pytest.mark.usefixtures("undisturbed")`. Settings of its mesh: a module-scoped fixture
+`mesh_environ` of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from fnmesh.client import Mesh
+from tests.support import processes
+from tests.support.running_mesh import RunningMesh
+from tests.support.sources import MakeSource, source_maker
+
+BYSTANDER = "import os\n\n\ndef handler(event, context):\n    return {'pid': os.getpid()}\n"
+
+
+@pytest.fixture(scope="module")
+def mesh_environ() -> Mapping[str, str]:
+    """Settings of this module's mesh, by the names of their variables."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def mesh(mesh_environ: Mapping[str, str]) -> Iterator[RunningMesh]:
+    """A mesh without authentication, whose functions run as processes; it stops in order and leaves nothing."""
+    running = RunningMesh(environ={"FNMESH_LOG_LEVEL": "debug", **mesh_environ})
+    try:
+        yield running.start()
+        assert running.stop() == 0, running.errors()
+        assert running.processes() == []
+    finally:
+        running.remove()
+
+
+@pytest.fixture
+def client(mesh: RunningMesh) -> Iterator[Mesh]:
+    """The client, connected to `mesh`."""
+    with Mesh(mesh.server) as connected:
+        yield connected
+
+
+@pytest.fixture
+def http(mesh: RunningMesh) -> Iterator[httpx.Client]:
+    """HTTP to `mesh`."""
+    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False) as session:
+        yield session
+
+
+@pytest.fixture
+def make_source(tmp_path: Path) -> MakeSource:
+    """Writes a source and returns its directory: tests/support/sources.py."""
+    return source_maker(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bystander(mesh: RunningMesh, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a function that answers `{"pid": its process}`."""
+    source = source_maker(tmp_path_factory.mktemp("bystander"))("bystander", **{"handler.py": BYSTANDER})
+    mesh.cli("deploy", str(source), "--target", "process")
+    return "bystander"
+
+
+@pytest.fixture
+def undisturbed(mesh: RunningMesh, bystander: str, http: httpx.Client) -> Iterator[None]:
+    """After the test the bystander still answers, from the same process, and no service was restarted."""
+    before = _seen(mesh, bystander, http)
+    yield
+    assert _seen(mesh, bystander, http) == before
+
+
+@pytest.fixture(scope="module")
+def all_undisturbed(mesh: RunningMesh, bystander: str) -> Iterator[None]:
+    """`undisturbed`, for a module of hundreds of quick tests: looked at once, after all of them."""
+    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False) as session:
+        before = _seen(mesh, bystander, session)
+        yield
+        assert _seen(mesh, bystander, session) == before
+
+
+def _seen(mesh: RunningMesh, bystander: str, http: httpx.Client) -> tuple[object, ...]:
+    answer = http.get(f"/api/{bystander}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["pid"], frozenset(processes.children(mesh.pid))

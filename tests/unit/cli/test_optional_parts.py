@@ -1,0 +1,61 @@
+"""What `fnmesh doctor` says of the parts that a mesh can do without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from cli.commands.doctor import Finding
+from cli.optional_parts import look_at_parts
+
+_NOWHERE = "tcp://127.0.0.1:1"  # nothing listens on port 1
+
+
+def _found(environ: Mapping[str, str]) -> dict[str, Finding]:
+    return {one.what: one for one in look_at_parts(environ)}
+
+
+def test_what_is_not_there_comes_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    found = _found({"DOCKER_HOST": _NOWHERE})
+
+    missing = {name: one.get for name, one in found.items() if one.state == "no"}
+    assert set(missing) >= {"node", "npm", "docker", "postgresql", "collector"}
+    assert all(missing.values())
+    assert found["docker"].detail.startswith(f"no daemon answers at {_NOWHERE}; ")
+
+
+def test_what_no_version_uses_yet_says_so() -> None:
+    found = _found({"DOCKER_HOST": _NOWHERE})
+
+    later = {name: one for name, one in found.items() if one.state == "later"}
+    assert set(later) == {"spin", "kubernetes"}
+    assert not any(one.get for one in later.values())
+
+
+def test_a_program_that_fails_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\necho v99; exit 1\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+
+    assert _found({"DOCKER_HOST": _NOWHERE})["node"].state == "no"
+
+
+def test_a_database_that_cannot_be_used_has_failed_and_no_password_is_shown() -> None:
+    url = "postgresql://mesh:hush-hush@127.0.0.1:1/fnmesh"
+
+    found = _found({"DOCKER_HOST": _NOWHERE, "FNMESH_DATABASE_URL": url})
+
+    assert found["postgresql"].state == "failed"
+    assert found["postgresql"].detail.startswith("cannot be used at 127.0.0.1: ")
+    assert "hush-hush" not in str(found)
+
+
+def test_a_collector_is_named_without_its_credentials() -> None:
+    found = _found({"DOCKER_HOST": _NOWHERE, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:hush-hush@collector:4317"})
+
+    assert found["collector"] == Finding("collector", "ok", "spans go to collector:4317")

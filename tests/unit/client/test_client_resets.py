@@ -1,0 +1,25 @@
+"""What a reset of the connection in the middle of an answer means."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from grpc.aio import AioRpcError, Metadata
+
+from fnmesh.client.errors import RpcFailed, Unavailable, Unreachable, from_rpc_error
+
+
+def _error(code: grpc.StatusCode, details: str) -> RpcFailed:
+    return from_rpc_error(AioRpcError(code, Metadata(), Metadata(), details), "http://mesh")
+
+
+def test_a_stream_that_broke_may_be_resumed() -> None:
+    broken = _error(grpc.StatusCode.INTERNAL, "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))")
+
+    assert isinstance(broken, Unavailable)
+    assert not isinstance(broken, Unreachable)
+
+
+@pytest.mark.parametrize("details", ["", "Something went wrong inside the mesh."])
+def test_other_internal_errors_may_not(details: str) -> None:
+    assert not isinstance(_error(grpc.StatusCode.INTERNAL, details), Unavailable)
