@@ -11,7 +11,7 @@ PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test chaos lint protos protos-check buf lock bench golden clean
+.PHONY: help setup setup-dev demo test chaos lint protos protos-check buf lock bench golden fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ bench: setup-dev ## the benchmarks behind docs/performance.md
 
 golden: setup-dev ## for a release: write the data directory that later versions are tested with (VERSION=0.2.0)
 	@$(BIN)/python -m tests.support.golden_data $(VERSION)
+
+fuzz: setup-dev ## the fuzzers of tests/fuzz for long, with new random examples each time (ARGS="-k last_hop")
+	@FNMESH_FUZZ=long $(BIN)/python -m pytest -n 2 --dist load --timeout 7200 tests/fuzz $(ARGS)
 
 clean: ## remove what the targets above made, .venv included
 	@rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

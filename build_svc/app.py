@@ -28,6 +28,7 @@ from build_svc.pipeline import Pipeline
 from build_svc.process_builder import ProcessBuilder
 from build_svc.registry import GrpcRegistry
 from build_svc.reporter import Reporter
+from build_svc.scratch import Scratch
 from build_svc.service import SERVICE_NAME, BuildServicer, Parts
 from build_svc.settings import BuildSettings
 from build_svc.shelf import Shelf
@@ -151,13 +152,14 @@ async def _wire(
     bases = {Runtime.PYTHON: settings.build_python_image, Runtime.NODE: settings.build_node_image}
     docker = DockerBuilder(daemon, made, shelf, bases, environ)
     default_target = DefaultTarget(daemon.answers, clock)
+    scratch = Scratch(workshop / "scratch", settings.build_uid_base)
     pipeline = Pipeline(
         shelf,
         sources,
         {Target.PROCESS: process, Target.DOCKER: docker},
         workshop=workshop,
+        scratch=scratch,
         limits=limits,
-        uid_base=settings.build_uid_base,
     )
     timing = Timing(settings.build_lease_s, settings.build_timeout_s)
     worker = Worker(store, pipeline, registry, default_target, hints, timing, clock)
@@ -170,6 +172,7 @@ async def _wire(
         blobs,
         cache,
         made,
+        scratch,
         hints,
         clock,
         Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s)),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from build_svc import archive_check, sandbox
+from build_svc import archive_check
 from build_svc.archive_check import ArchiveLimits, SourceInvalid
 from build_svc.domain import (
     BUILDER_VERSION,
@@ -26,6 +25,7 @@ from build_svc.domain import (
 )
 from build_svc.libraries import LibrariesInvalid
 from build_svc.ports import Builder, Job, Journal
+from build_svc.scratch import Scratch
 from build_svc.shelf import Shelf
 from build_svc.sources import Sources
 from build_svc.tree import TreeInvalid
@@ -42,15 +42,15 @@ class Pipeline:
         builders: Mapping[Target, Builder],
         *,
         workshop: Path,
+        scratch: Scratch,
         limits: ArchiveLimits,
-        uid_base: int,
     ) -> None:
         self._shelf = shelf
         self._sources = sources
         self._builders = builders
         self._workshop = workshop
         self._limits = limits
-        self._uid_base = uid_base
+        self._scratch = scratch
 
     async def run(self, build: Build, owner: str, journal: Journal) -> tuple[Artifact, bool]:
         """The build's artifact, and whether it was there already. Raises BuildFailed with a sentence for its author."""
@@ -74,7 +74,7 @@ class Pipeline:
                     return found, True
                 if found is not None:
                     await self._shelf.lost(found)
-                scratch, uid = await stack.enter_async_context(self._scratch(build))
+                scratch, uid = await stack.enter_async_context(self._scratch.of(build.uid))
                 await self._unpack(source, scratch / "app")
             app = scratch / "app"
             job = Job(build, runtime, _entry_file(source, runtime, app), key, app, scratch, uid)
@@ -97,23 +97,6 @@ class Pipeline:
                 await asyncio.to_thread(archive_check.unpack, file, app, self._limits)
             else:
                 await asyncio.to_thread(_copy_to, file, app / source.filename)
-
-    @asynccontextmanager
-    async def _scratch(self, build: Build) -> AsyncIterator[tuple[Path, int | None]]:
-        """A directory of the build's own: ours to change, and its user's to pass through, nobody else's."""
-        uid = sandbox.build_uid(self._uid_base, build.uid)
-        path = self._workshop / "scratch" / build.uid
-        if uid is not None:
-            await sandbox.end_all_of(uid)  # what a builder that was killed has left behind
-        await asyncio.to_thread(_remove, path)
-        path.mkdir(parents=True, mode=0o700)
-        if uid is not None:
-            os.chown(path, -1, uid)
-            path.chmod(0o750)
-        try:
-            yield path, uid
-        finally:
-            await asyncio.shield(asyncio.to_thread(_remove, path))
 
 
 def _key(build: Build, source: Source, runtime: Runtime, environment: Mapping[str, str]) -> str:
@@ -157,7 +140,3 @@ def _copy_to(file: BinaryIO, target: Path) -> None:
     with target.open("xb") as out:
         shutil.copyfileobj(file, out)
     target.chmod(0o644)
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)

@@ -14,6 +14,7 @@ from build_svc.docker_images import BuiltImages
 from build_svc.domain import ArtifactKind, Live
 from build_svc.hints import Hints
 from build_svc.ports import Builder, Registry
+from build_svc.scratch import Scratch
 from build_svc.shelf import SOURCE_BLOB, Kept, KeptSource, Shelf
 from build_svc.store import BuildStore
 from build_svc.tree_cache import TreeCache
@@ -69,6 +70,7 @@ class Sweeper:
         blobs: BlobStore,
         cache: TreeCache,
         images: BuiltImages,
+        scratch: Scratch,
         hints: Hints,
         clock: Clock,
         ages: Ages,
@@ -80,6 +82,7 @@ class Sweeper:
         self._blobs = blobs
         self._cache = cache
         self._images = images
+        self._scratch = scratch
         self._hints = hints
         self._clock = clock
         self._ages = ages
@@ -90,7 +93,8 @@ class Sweeper:
         if not self._steadiness.lasted(self._ages.grace.total_seconds()):
             log.warning("not_swept", why="the clock has jumped: nobody knows how old anything is")
             return
-        left = await self._images.remove_leftovers(self._store.open_uids)
+        left = await self._scratch.remove_leftovers(self._store.open_uids)
+        left += await self._images.remove_leftovers(self._store.open_uids)
         version = await self._shelf.version()  # before the registry is asked
         live = await self._registry.live()
         now = self._clock.now()
@@ -107,7 +111,7 @@ class Sweeper:
         await asyncio.to_thread(self._cache.prune, unused_s=self._ages.cache_unused.total_seconds())
         emptied = await self._empty()
         if given_up or emptied or left:
-            log.info("swept", given_up=given_up, deleted=emptied, containers=left)
+            log.info("swept", given_up=given_up, deleted=emptied, leftovers=left)
 
     async def watch_deletions(self) -> None:
         """Sweep soon after a function was deleted, and cancel its builds. Raises when the stream ends."""

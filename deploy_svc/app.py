@@ -21,6 +21,7 @@ from deploy_svc.health import Health
 from deploy_svc.housekeeping import Housekeeping
 from deploy_svc.log_collector import LogCollector
 from deploy_svc.log_store import LogBounds, LogStore
+from deploy_svc.loki import open_loki
 from deploy_svc.ports import Driver
 from deploy_svc.prober import HttpProber
 from deploy_svc.process.driver import ProcessDriver, ProcessPlaces
@@ -140,7 +141,8 @@ def make_parts(
     queue, changes, lines, reports = WorkQueue(), Wakes(), Wakes(), Wakes()
     watchers = Watchers(clock, settings.deploy_watcher_grace_s)
     prober = HttpProber()
-    collector = LogCollector(log_store, drivers, lines, clock)
+    loki = open_loki(settings.loki_url)
+    collector = LogCollector(log_store, drivers, lines, clock, loki.add if loki else None)
     ending = Ending(
         store,
         drivers,
@@ -195,6 +197,8 @@ def make_parts(
         Reporting(store, registry, reports).run(),
         FunctionWatch(registry, store, clock, queue.add).run(),
     ]
+    if loki is not None:
+        loops.append(loki.run())
     return Parts(queue, watchers, changes, lines, reconciler.look_at_draining, loops)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from deploy_svc.domain import Instance, LogLine, LogStream, Target
@@ -31,11 +31,19 @@ _BACKOFF = Backoff(first_s=0.2, limit_s=5.0)
 class LogCollector:
     """A reader for each live instance, and one writer for all."""
 
-    def __init__(self, store: LogStore, drivers: Mapping[Target, Driver], wakes: Wakes, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: LogStore,
+        drivers: Mapping[Target, Driver],
+        wakes: Wakes,
+        clock: Clock,
+        stored: Callable[[Sequence[LogLine]], None] | None = None,
+    ) -> None:
         self._store = store
         self._drivers = drivers
         self._wakes = wakes
         self._clock = clock
+        self._stored = stored
         self._tasks: asyncio.TaskGroup | None = None
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, str] = {}
@@ -123,6 +131,8 @@ class LogCollector:
                 self._filled.set()
                 raise
             self._room.set()
+            if self._stored is not None:
+                self._stored(lines)
             self._count(len(lines), chars)
             self._wakes.notify()
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field
 
 from gateway.envoy.spec import Collector, EnvoySpec
+from gateway.rest.loki import Loki
 from gateway.rest.observing import DEFAULT_CLUSTER, PATIENCE_S, Observing
 from gateway.rest.prometheus import Prometheus
 from mesh.clock import Clock, SystemClock
@@ -47,6 +48,8 @@ class GatewaySettings(MeshSettings):
     """Names, besides `default`, under which older clients ask for the usage of the mesh's machine; comma-separated.
     FNMESH_CLUSTER_ALIASES is another name of this setting.
     """
+    gateway_request_head_s: float = Field(default=15.0, gt=0)
+    """How long a client may take to send the head of a request; then it is answered 408."""
     gateway_hold_s: float = Field(default=10.0, ge=0)
     """Longest time to wait for all services before Envoy is told anything."""
     gateway_trace_spans: int = Field(default=50_000, ge=1)
@@ -78,9 +81,11 @@ class GatewaySettings(MeshSettings):
 
     def observing(self, clock: Clock) -> Observing:
         """Where lines and metrics are read. Raises SettingsError where a URL is none."""
+        loki = _server("FNMESH_LOKI_URL", self.loki_url)
         prometheus = _server("FNMESH_GATEWAY_PROMETHEUS_URL", self.gateway_prometheus_url)
         return Observing(
             clusters=frozenset({DEFAULT_CLUSTER, *_listed(self.gateway_cluster_aliases)}),
+            lines=Loki(loki, clock, timeout_s=PATIENCE_S) if loki else None,
             metrics=Prometheus(prometheus, clock, timeout_s=PATIENCE_S) if prometheus else None,
         )
 
@@ -121,6 +126,7 @@ class GatewaySettings(MeshSettings):
             tls_key_file=self.gateway_tls_key_file,
             allowed_hosts=tuple(sorted(hosts)),
             allowed_origins=_listed(self.gateway_allowed_origins),
+            request_head_s=self.gateway_request_head_s,
             collector=collector_of(os.environ if environ is None else environ),
         )
 

@@ -28,7 +28,7 @@ class Launch:
     concurrency: int = 10
     timeout_ms: int = 30_000
     memory_mb: int = 256
-    max_body_bytes: int = 64 * 1024 * 1024
+    max_body_bytes: int = 1024 * 1024 * 1024  # the mesh's own limit is the one that counts
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ local function add_decoded(headers, pair)
     return
   end
   local name, value = pair:sub(1, equals - 1), pair:sub(equals + 1)
-  if NEVER_IN_ANSWER[name] or name:find("[^a-z0-9!#$%%&'*+.^_`|~-]") then
+  if NEVER_IN_ANSWER[name] or name:sub(1, 5) == "x-fn-" or name:find("[^a-z0-9!#$%%&'*+.^_`|~-]") then
     return
   end
   value = decoded_line(value)

@@ -106,7 +106,7 @@ def _connection_manager(spec: EnvoySpec) -> HttpConnectionManager:
         generate_request_id=True,
         request_id_extension=_request_ids(),
         max_request_headers_kb=spec.max_request_headers_kb,
-        request_headers_timeout=timedelta(seconds=15),
+        request_headers_timeout=timedelta(seconds=spec.request_head_s),
         stream_idle_timeout=timedelta(seconds=300),
         delayed_close_timeout=timedelta(seconds=1),
         drain_timeout=timedelta(seconds=5),

@@ -71,6 +71,8 @@ class EnvoySpec:
     # Longest silence on a control call: a Watch may be quiet for long.
     control_idle_s: float = 3600.0
     max_request_headers_kb: int = 96
+    # How long a client may take to send the head of a request.
+    request_head_s: float = 15.0
 
     def to_json(self) -> str:
         """The spec as text, for another process of the gateway."""

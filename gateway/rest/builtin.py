@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
 from fnmesh.deploy.v1 import deployment_pb2
@@ -58,7 +58,7 @@ async def lines(mesh: Caller, function: function_pb2.Function, question: LineQue
 
 async def followed(
     mesh: Caller, function: function_pb2.Function, question: LineQuestion, after: int
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Events, a line each: those that are there, then those that come; only what is after a number where one is
     given.
     """

@@ -16,7 +16,7 @@ from gateway.rest.line_query import QUERY, line_query
 from gateway.rest.observability_models import ClusterMetrics, ClusterPoint, ClusterUsage, Lines, Metrics
 from gateway.rest.observing import LineQuestion, Observing, asked
 from gateway.rest.problems import answers
-from gateway.rest.sse import streamed
+from gateway.rest.sse import EventStream
 from gateway.rest.times import Time, time_of
 from mesh.errors import NotFound
 
@@ -101,13 +101,18 @@ async def get_lines(
     function = await _function(mesh, function_id)
     wanted = line_query(query)
     question = LineQuestion(
-        function.uid, limit, wanted, time_of(start) if start else None, time_of(end) if end else None
+        function.uid,
+        function.name.split("/")[1],
+        limit,
+        wanted,
+        time_of(start) if start else None,
+        time_of(end) if end else None,
     )
     if wanted.function_id not in (None, function.uid):
         return Lines(function_id=function.uid, logs=[], source="builtin")  # of this function none are another's
     if follow:
         after = int(last_event_id) if last_event_id.isdecimal() and len(last_event_id) < 18 else 0
-        return streamed(builtin.followed(mesh, function, question, after))
+        return EventStream(builtin.followed(mesh, function, question, after))
     source, degraded = around.lines, None
     if source is not None:
         found = await asked(lambda: source.lines(question), "Loki", around.patience_s)

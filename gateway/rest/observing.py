@@ -25,6 +25,7 @@ class LineQuestion:
     """Lines of a function: the newest `limit` of those written from `start` to before `end`."""
 
     function_id: str
+    workspace_id: str
     limit: int
     query: LineQuery
     start: datetime | None = None

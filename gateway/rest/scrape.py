@@ -50,7 +50,7 @@ async def scrape(mesh: Mesh, request: Request) -> Page:
             "Whether a service of the mesh has a member.",
             [("", {"service": name}, float(name not in missing())) for name in SERVICES],
         ),
-        *_ran(functions, {one.function: one for one in totals.totals}),
+        *_ran(functions, {one.function: one for one in totals.totals}, totals.bucket_bounds_seconds),
         *_used(functions, {one.function: one for one in usage.functions}),
     ]
     return Page("\n".join(lines) + "\n", media_type=CONTENT_TYPE)
@@ -76,9 +76,10 @@ def _labels(function: function_pb2.Function) -> Labels:
     }
 
 
-def _ran(functions: Sequence[function_pb2.Function], totals: Mapping[str, stats_pb.FunctionTotals]) -> Iterable[str]:
+def _ran(
+    functions: Sequence[function_pb2.Function], totals: Mapping[str, stats_pb.FunctionTotals], bounds: Sequence[float]
+) -> Iterable[str]:
     """Counters of every function: one that never ran is there with 0, so that its first runs are seen to come."""
-    bounds = [bucket.upper_bound_seconds for one in list(totals.values())[:1] for bucket in one.buckets]
     runs: list[Sample] = []
     failures: list[Sample] = []
     times: list[Sample] = []

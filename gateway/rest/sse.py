@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from typing import Any
 
 from fastapi.responses import StreamingResponse
 
@@ -13,6 +15,7 @@ from mesh.errors import MeshError, Unavailable
 HEARTBEAT_S = 15.0
 _AHEAD = 100
 _HEARTBEAT = b": heartbeat\n\n"
+Source = AsyncGenerator[bytes, None]
 
 
 def event(data: str, *, name: str = "", number: int | str = "") -> bytes:
@@ -21,39 +24,47 @@ def event(data: str, *, name: str = "", number: int | str = "") -> bytes:
     return (head + "".join(f"data: {line}\n" for line in data.split("\n")) + "\n").encode()
 
 
-def streamed(events: AsyncIterator[bytes], *, heartbeat_s: float = HEARTBEAT_S) -> StreamingResponse:
-    """The answer that sends events until there are no more, or the caller goes away."""
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_with_heartbeats(events, heartbeat_s), media_type="text/event-stream", headers=headers)
+class EventStream(StreamingResponse):
+    """The answer that sends events until there are no more, or the caller goes away; their source is closed then."""
 
+    media_type = "text/event-stream"
 
-async def _with_heartbeats(events: AsyncIterator[bytes], heartbeat_s: float) -> AsyncIterator[bytes]:
-    ahead: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
-    yield _HEARTBEAT  # so that the caller has the head at once
-    async with asyncio.TaskGroup() as tasks:
-        pumping = tasks.create_task(_pump(events, ahead))
+    def __init__(self, events: Source, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+        super().__init__(events, headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        self._events = events
+        self._heartbeat_s = heartbeat_s
+
+    async def stream_response(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> None:
+        """Sends it; a heartbeat first, so that the caller has the head at once."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        ahead: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
+        async with asyncio.TaskGroup() as tasks:
+            pumping = tasks.create_task(_pump(self._events, ahead))
+            try:
+                part: bytes | None = _HEARTBEAT
+                while part is not None:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                    part = await self._next(ahead)
+            finally:
+                pumping.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _next(self, ahead: asyncio.Queue[bytes | None]) -> bytes | None:
         try:
-            while True:
-                try:
-                    async with asyncio.timeout(heartbeat_s):
-                        one = await ahead.get()
-                except TimeoutError:
-                    yield _HEARTBEAT
-                    continue
-                if one is None:
-                    return
-                yield one
-        finally:
-            pumping.cancel()
+            async with asyncio.timeout(self._heartbeat_s):
+                return await ahead.get()
+        except TimeoutError:
+            return _HEARTBEAT
 
 
-async def _pump(events: AsyncIterator[bytes], ahead: asyncio.Queue[bytes | None]) -> None:
-    try:
-        async for one in events:
-            await ahead.put(one)
-    except Unavailable:
-        pass  # the stream has reached its age, or its service restarts: the caller connects again and goes on
-    except MeshError as error:
-        body = {"detail": error.message, "code": error.code.name, "reason": error.reason}
-        await ahead.put(event(json.dumps(body), name="error"))
-    await ahead.put(None)
+async def _pump(events: Source, ahead: asyncio.Queue[bytes | None]) -> None:
+    async with contextlib.aclosing(events):
+        try:
+            async for one in events:
+                await ahead.put(one)
+        except Unavailable:
+            pass  # the stream has reached its age, or its service restarts: the caller connects again and goes on
+        except MeshError as error:
+            body = {"detail": error.message, "code": error.code.name, "reason": error.reason}
+            await ahead.put(event(json.dumps(body), name="error"))
+        await ahead.put(None)

@@ -45,7 +45,8 @@ class StatsServicer(stats_service_pb2_grpc.StatsServiceServicer):
         routes = {route.uid: route for route in self._wanted(request.parent)}
         found = await self._store.totals(list(routes))
         return pb.ListFunctionTotalsResponse(
-            totals=[_totals(routes[uid], one) for uid, one in sorted(found.items(), key=lambda item: item[0])]
+            totals=[_totals(routes[uid], one) for uid, one in sorted(found.items(), key=lambda item: item[0])],
+            bucket_bounds_seconds=BOUNDS_S,
         )
 
     def _wanted(self, parent: str) -> list[Route]:

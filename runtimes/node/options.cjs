@@ -14,7 +14,7 @@ const NUMBER = {
 function parse(argv) {
   const options = {
     listen: '', app: '', file: '', handler: 'handler', eventFormat: 'v2', function: '', revision: '', lib: '',
-    packages: '', concurrency: 10, timeoutMs: 30_000, memoryMb: 256, maxBodyBytes: 64 * 1024 * 1024,
+    packages: '', concurrency: 10, timeoutMs: 30_000, memoryMb: 256, maxBodyBytes: 1024 * 1024 * 1024,
     drainMs: 30_000, failureLingerMs: 30_000,
   };
   for (let i = 0; i < argv.length; i++) {

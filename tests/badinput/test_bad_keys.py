@@ -23,7 +23,9 @@ pytestmark = pytest.mark.usefixtures("all_undisturbed")
 METHODS = {method.name: method for method in known_methods()}
 CODE = grpc.StatusCode
 ALL = ("admin", "deploy", "invoke")
-OF_NO_WORKSPACE = {"ListTargets", "ListWorkspaces", "ListApiKeys", "UploadSource"}
+OF_NO_WORKSPACE = {
+    "ListTargets", "ListWorkspaces", "ListApiKeys", "UploadSource", "ListFunctionUsage", "GetTargetUsage",
+}  # fmt: skip
 """They work for any good key; what they list is the key's own."""
 FOR_INVOKE = {
     "Invoke", "InvokeStream", "GetExecution", "ListExecutions",
@@ -163,6 +165,7 @@ def test_every_method_refuses_what_is_outside_the_keys_workspace(
             if name in OF_NO_WORKSPACE:
                 assert outcome.code is CODE.OK, (name, outcome)
                 assert world.workspace not in str(outcome.answers), (name, outcome)
+                assert world.function.rpartition("/")[2] not in str(outcome.answers), (name, outcome)
                 continue
             assert outcome.code in (CODE.PERMISSION_DENIED, CODE.NOT_FOUND, CODE.INVALID_ARGUMENT), (name, outcome)
             assert outcome.answers == [], name

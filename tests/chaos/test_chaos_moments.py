@@ -96,6 +96,14 @@ async def while_a_function_is_deleted(scene: Scene) -> None:
     slow.exception()
 
 
+async def while_it_builds_what_is_deleted_meanwhile(scene: Scene) -> None:
+    author, query = scene.world.coming_and_going, "SELECT count(*) FROM builds WHERE stage = 'INSTALL'"
+    before = scene.tables.value("build", query)
+    assert await author.begin_deploy(Source(slow_library_s=_SLOW_LIBRARY_S)), scene.world.told("not accepted")
+    await when(lambda: scene.tables.value("build", query) > before)
+    await asyncio.gather(scene.strike(), author.delete())
+
+
 async def while_requests_are_under_way(scene: Scene) -> None:
     world = scene.world
     async with asyncio.TaskGroup() as tasks:
@@ -109,8 +117,8 @@ async def while_requests_are_under_way(scene: Scene) -> None:
 SHORT: list[tuple[Steps, str]] = [
     (while_libraries_install, "build"),
     (while_the_artifact_is_published, "build"),
+    (while_it_builds_what_is_deleted_meanwhile, "build"),
     (while_an_instance_starts, "deploy"),
-    (while_the_old_instance_drains, "deploy"),
     (while_requests_are_under_way, "workload"),
 ]
 LONG: list[tuple[Steps, str]] = SHORT + [
@@ -121,7 +129,7 @@ LONG: list[tuple[Steps, str]] = SHORT + [
         (after_the_build_before_its_report, "build registry up"),
         (after_the_report_before_the_start, "registry deploy up"),
         (while_an_instance_starts, "registry build invoke up"),
-        (while_the_old_instance_drains, "registry invoke envoy up"),
+        (while_the_old_instance_drains, "deploy registry invoke envoy up"),
         (while_a_function_is_deleted, "registry build deploy invoke up"),
         (while_requests_are_under_way, "registry build deploy invoke gateway envoy up"),
     )

@@ -187,6 +187,27 @@ def test_key_of_a_workspace_makes_none_for_others(keyed: tuple[RunningMesh, str]
         assert {key.workspace for key in seen} == {inner.api_key.workspace}
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/metrics", 200),
+        ("/api/cloudwatch/default", 200),
+        ("/api/cloudwatch/default/metrics", 200),
+        ("/api/functions/fn-nothing/metrics", 404),
+        ("/api/functions/fn-nothing/loki-logs", 404),
+        ("/api/functions/fn-nothing/loki-logs?follow=true", 404),
+    ],
+)
+def test_what_functions_write_and_use_is_for_who_deploys(
+    keyed: tuple[RunningMesh, str], admin: Mesh, path: str, status: int
+) -> None:
+    url = keyed[0].url + path
+    assert _status(url) == 401
+    assert _status(url, admin.create_key(["invoke"]).secret) == 403
+    assert _status(url, admin.create_key(["deploy"]).secret) == status
+    assert _status(url, admin.create_key(["deploy"], workspace="default").secret) == status
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
 def test_open_address_without_keys_is_refused(listen: str) -> None:
     running = RunningMesh()

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from tests.support.door import Door, open_door
 
 _SLOW = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large)
-settings.register_profile("fuzz", max_examples=80, deadline=None, derandomize=True, suppress_health_check=_SLOW)
-settings.register_profile("fuzz-long", max_examples=4000, deadline=None, print_blob=True, suppress_health_check=_SLOW)
+settings.register_profile("fuzz", max_examples=50, deadline=None, derandomize=True, suppress_health_check=_SLOW)
+settings.register_profile("fuzz-long", max_examples=3000, deadline=None, print_blob=True, suppress_health_check=_SLOW)
 FUZZ = settings.get_profile("fuzz-long" if os.environ.get("FNMESH_FUZZ") == "long" else "fuzz")
 
 

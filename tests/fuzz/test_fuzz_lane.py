@@ -25,6 +25,7 @@ from tests.support.raw_http import RawClient, raw_client
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 QUIET_S = 0.04
+LAST = b"p:/api/after\r\n0\r\n\r\n"
 SEEDS = {path.stem: path.read_bytes() for path in sorted((Path(__file__).parent / "seeds").glob("*.http"))}
 _sources = (f"127.{a}.{b}.{c}" for a, b, c in itertools.product(range(1, 250), range(250), range(1, 250)))
 
@@ -197,7 +198,7 @@ _statuses = st.sampled_from(
     st.lists(st.tuples(_header_names, _header_values), max_size=5),
     st.one_of(st.none(), _header_values),
     st.lists(st.sampled_from((b"", b"some", b"x" * 5000)), max_size=3),
-    st.booleans(),
+    st.sampled_from((False, False, False, True)),
 )
 @example("GET", "200", [("x-a", b"x\r\nset-cookie: evil=1")], None, [b"some"], False)
 @example("GET", "200", [("transfer-encoding", b"chunked"), ("content-length", b"1")], None, [b"some"], False)
@@ -226,7 +227,7 @@ async def test_an_odd_answer_spoils_no_other(
     async with raw_client(door) as client:
         client.send(f"{method} /api/odd HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n")
         client.send("GET /api/after HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
-        answers = await client.rest()
+        answers = await client.rest(until=LAST)
     first, _, rest = answers.partition(b"\r\n\r\n")
     lines = first.split(b"\r\n")
     if not answers:
@@ -235,11 +236,11 @@ async def test_an_odd_answer_spoils_no_other(
     assert lines[0][:9] == b"HTTP/1.1 " and 200 <= int(lines[0][9:12]) <= 599
     for line in lines[1:]:
         name = line.partition(b":")[0].lower()
-        assert not name.startswith((b"x-fn-", b"grpc-", b":")) and b"evil" not in name, line
+        assert not name.startswith((b"x-fn-", b":")) and b"evil" not in name, line
         assert not line.startswith(b"set-cookie: evil"), line
         assert line.count(b"\r") == line.count(b"\n") == line.count(b"\0") == 0, line
     assert sum(line.lower().startswith(b"content-length:") for line in lines) <= 1
-    if rest.endswith(b"p:/api/after\r\n0\r\n\r\n"):
+    if rest.endswith(LAST):
         # Both have been answered: the first is what it was, to the byte, and the second begins where it ends.
         one, _, _ = rest.rpartition(b"HTTP/1.1 200 OK\r\n")
         expected = b"" if method == "HEAD" or lines[0][9:12] in (b"204", b"304") else b"".join(chunks)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invoke_svc.admission import Admission, QueueLimits
@@ -243,7 +243,7 @@ def test_answers_belong_to_their_requests(asked: list[Ask]) -> None:
     asyncio.run(_play_all(asked, LIMIT_S))
 
 
-@FUZZ
+@settings(FUZZ, max_examples=FUZZ.max_examples // 2)
 @given(asks(stalls=True))
 @example([Ask(Play(then="stall", damage="cut", at=5)), Ask(GOOD), Ask(GOOD), Ask(GOOD)])
 def test_nothing_waits_longer_than_its_limit(asked: list[Ask]) -> None:

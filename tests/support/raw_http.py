@@ -39,13 +39,15 @@ class RawClient:
                 return head + await self.reader.readuntil(b"0\r\n\r\n")
             return head + await self.reader.read(-1)
 
-    async def rest(self, timeout_s: float = 10.0) -> bytes:
-        """Everything until the server closes, or resets, the connection."""
+    async def rest(self, timeout_s: float = 10.0, *, until: bytes = b"") -> bytes:
+        """Everything until the server closes, or resets, the connection, or has just said `until`."""
         received = bytearray()
         async with asyncio.timeout(timeout_s):
             try:
                 while piece := await self.reader.read(65536):
                     received += piece
+                    if until and received.endswith(until):
+                        break
             except ConnectionError:
                 pass
         return bytes(received)

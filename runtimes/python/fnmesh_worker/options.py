@@ -45,7 +45,7 @@ class Options:
     concurrency = 10
     timeout_ms = 30_000
     memory_mb = 256
-    max_body_bytes = 64 * 1024 * 1024
+    max_body_bytes = 1024 * 1024 * 1024
     drain_ms = 30_000
     failure_linger_ms = 30_000
 

@@ -23,6 +23,7 @@ from tests.support.whole_lane import WholeLane, open_lane
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMIT = 1 << 20
+HEAD_S = 3.0
 OK = "HTTP/1.1 200 OK"
 CHUNKED = "transfer-encoding: chunked"
 
@@ -31,7 +32,7 @@ CHUNKED = "transfer-encoding: chunked"
 async def shared_lane() -> AsyncIterator[WholeLane]:
     run_dir = Path(tempfile.mkdtemp(prefix="fnm-", dir="/tmp"))
     try:
-        async with open_lane(run_dir, invoke_max_body_bytes=LIMIT) as lane:
+        async with open_lane(run_dir, door={"gateway_request_head_s": HEAD_S}, invoke_max_body_bytes=LIMIT) as lane:
             yield lane
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -198,6 +199,15 @@ async def test_slow_senders_take_no_place_of_the_function(lane: WholeLane) -> No
             await served(lane, "slow")
         assert all(heard.method == "GET" for heard in workload.heard)
         stop.set()
+
+
+async def test_a_head_that_does_not_come_in_time(lane: WholeLane) -> None:
+    async with raw_client(lane) as client:
+        client.send("GET /api/x HTTP/1.1\r\nhost: h\r\nx-a: ")
+        status, headers, error = parsed_error(await client.answer(60))
+    assert (status, headers["connection"]) == (408, "close")
+    assert (error["code"], error["reason"]) == ("DEADLINE_EXCEEDED", "REQUEST_TIMEOUT")
+    assert error["detail"] == "The request did not arrive in time."
 
 
 @pytest.mark.parametrize("sent", [0, 3, 70_000])

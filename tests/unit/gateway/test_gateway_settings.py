@@ -8,6 +8,7 @@ import pytest
 
 from gateway.envoy.spec import Collector, EnvoySpec
 from gateway.settings import GatewaySettings, collector_of
+from mesh.clock import SystemClock
 from mesh.settings import SettingsError
 
 
@@ -112,3 +113,26 @@ def test_a_spec_survives_its_way_to_another_process() -> None:
         collector=Collector("c", 1, tls=True, headers=(("k", "v"),)),
     )
     assert EnvoySpec.from_json(spec.to_json()) == spec
+
+
+def test_what_is_beside_the_mesh_has_older_names_too(tmp_path: Path) -> None:
+    older = {
+        "PROMETHEUS_SERVICE_URL": "http://prometheus:9090",
+        "LOKI_SERVICE_URL": "http://loki:3100",
+        "FNMESH_CLUSTER_ALIASES": "a, b",
+    }
+    alone = settings(tmp_path).observing(SystemClock())
+    assert (alone.lines, alone.metrics, alone.clusters) == (None, None, {"default"})
+    found = settings(tmp_path, **older)
+    assert found.gateway_prometheus_url == "http://prometheus:9090"
+    assert found.observing(SystemClock()).clusters == {"default", "a", "b"}
+    assert found.observing(SystemClock()).lines is not None
+    newer = settings(tmp_path, **older, FNMESH_LOKI_URL="http://me:hunter2@other:3100")
+    assert newer.loki_url == "http://me:hunter2@other:3100"
+    assert "hunter2" not in str(newer.redacted())
+
+
+@pytest.mark.parametrize("name", ["FNMESH_LOKI_URL", "FNMESH_GATEWAY_PROMETHEUS_URL"])
+def test_a_server_that_is_no_url(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is wrong: it is not a URL such as"):
+        settings(tmp_path, **{name: "prometheus:9090"})

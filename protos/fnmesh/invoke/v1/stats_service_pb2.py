@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fnmesh/invoke/v1/stats_service.proto\x12\x10\x66nmesh.invoke.v1\x1a\x1egoogle/protobuf/duration.proto\"U\n\x18ListFunctionStatsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"K\n\x19ListFunctionStatsResponse\x12.\n\x05stats\x18\x01 \x03(\x0b\x32\x1f.fnmesh.invoke.v1.FunctionStats\"\x90\x02\n\rFunctionStats\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x33\n\x10\x61verage_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cp50_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cp95_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cp99_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"+\n\x19ListFunctionTotalsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"N\n\x1aListFunctionTotalsResponse\x12\x30\n\x06totals\x18\x01 \x03(\x0b\x32 .fnmesh.invoke.v1.FunctionTotals\"\x96\x01\n\x0e\x46unctionTotals\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x18\n\x10\x64uration_seconds\x18\x04 \x01(\x01\x12\x31\n\x07\x62uckets\x18\x05 \x03(\x0b\x32 .fnmesh.invoke.v1.DurationBucket\"B\n\x0e\x44urationBucket\x12\x1b\n\x13upper_bound_seconds\x18\x01 \x01(\x01\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x32\xed\x01\n\x0cStatsService\x12l\n\x11ListFunctionStats\x12*.fnmesh.invoke.v1.ListFunctionStatsRequest\x1a+.fnmesh.invoke.v1.ListFunctionStatsResponse\x12o\n\x12ListFunctionTotals\x12+.fnmesh.invoke.v1.ListFunctionTotalsRequest\x1a,.fnmesh.invoke.v1.ListFunctionTotalsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$fnmesh/invoke/v1/stats_service.proto\x12\x10\x66nmesh.invoke.v1\x1a\x1egoogle/protobuf/duration.proto\"U\n\x18ListFunctionStatsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12)\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"K\n\x19ListFunctionStatsResponse\x12.\n\x05stats\x18\x01 \x03(\x0b\x32\x1f.fnmesh.invoke.v1.FunctionStats\"\x90\x02\n\rFunctionStats\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x33\n\x10\x61verage_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cp50_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cp95_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cp99_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"+\n\x19ListFunctionTotalsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"m\n\x1aListFunctionTotalsResponse\x12\x30\n\x06totals\x18\x01 \x03(\x0b\x32 .fnmesh.invoke.v1.FunctionTotals\x12\x1d\n\x15\x62ucket_bounds_seconds\x18\x02 \x03(\x01\"\x96\x01\n\x0e\x46unctionTotals\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x18\n\x10\x64uration_seconds\x18\x04 \x01(\x01\x12\x31\n\x07\x62uckets\x18\x05 \x03(\x0b\x32 .fnmesh.invoke.v1.DurationBucket\"B\n\x0e\x44urationBucket\x12\x1b\n\x13upper_bound_seconds\x18\x01 \x01(\x01\x12\x13\n\x0binvocations\x18\x02 \x01(\x03\x32\xed\x01\n\x0cStatsService\x12l\n\x11ListFunctionStats\x12*.fnmesh.invoke.v1.ListFunctionStatsRequest\x1a+.fnmesh.invoke.v1.ListFunctionStatsResponse\x12o\n\x12ListFunctionTotals\x12+.fnmesh.invoke.v1.ListFunctionTotalsRequest\x1a,.fnmesh.invoke.v1.ListFunctionTotalsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFUNCTIONTOTALSREQUEST']._serialized_start=529
   _globals['_LISTFUNCTIONTOTALSREQUEST']._serialized_end=572
   _globals['_LISTFUNCTIONTOTALSRESPONSE']._serialized_start=574
-  _globals['_LISTFUNCTIONTOTALSRESPONSE']._serialized_end=652
-  _globals['_FUNCTIONTOTALS']._serialized_start=655
-  _globals['_FUNCTIONTOTALS']._serialized_end=805
-  _globals['_DURATIONBUCKET']._serialized_start=807
-  _globals['_DURATIONBUCKET']._serialized_end=873
-  _globals['_STATSSERVICE']._serialized_start=876
-  _globals['_STATSSERVICE']._serialized_end=1113
+  _globals['_LISTFUNCTIONTOTALSRESPONSE']._serialized_end=683
+  _globals['_FUNCTIONTOTALS']._serialized_start=686
+  _globals['_FUNCTIONTOTALS']._serialized_end=836
+  _globals['_DURATIONBUCKET']._serialized_start=838
+  _globals['_DURATIONBUCKET']._serialized_end=904
+  _globals['_STATSSERVICE']._serialized_start=907
+  _globals['_STATSSERVICE']._serialized_end=1144
 # @@protoc_insertion_point(module_scope)
