@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 NPM := $(shell command -v npm 2>/dev/null)
+# What loads the machine so much that other tests would run into their deadlines beside it: run after the others, alone.
+ALONE := tests/chaos tests/fuzz tests/e2e/test_rest_schema.py
 PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,8 @@ demo: setup ## the mesh in the foreground with two example functions
 	@$(BIN)/python -m cli.demo $(ARGS)
 
 test: setup-dev lint protos-check ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
-	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(or $(ARGS),$(addprefix --ignore=,$(ALONE)))
+	@$(if $(ARGS),,$(BIN)/python -m pytest $(ALONE))
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
 	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)

@@ -20,6 +20,10 @@ _LOOK_S = 0.001
 _WITHIN_S = 30.0
 
 
+class MissedError(AssertionError):
+    """The moment did not come, or was over before anybody looked."""
+
+
 class Tables:
     """The SQLite files of a mesh, read by another connection while their service runs, or while it is stopped."""
 
@@ -41,11 +45,11 @@ class Tables:
 
 
 async def when(moment: Callable[[], Any], within_s: float = _WITHIN_S) -> Any:
-    """Returns as soon as the moment has come, with what it gave. Raises AssertionError if it does not come."""
+    """Returns as soon as the moment has come, with what it gave. Raises MissedError if it does not come."""
     ends = time.monotonic() + within_s
     while not (found := moment()):
         if time.monotonic() > ends:
-            raise AssertionError(f"the moment did not come within {within_s:g} s")
+            raise MissedError(f"the moment did not come within {within_s:g} s")
         await asyncio.sleep(_LOOK_S)
     return found
 
@@ -54,7 +58,7 @@ async def when(moment: Callable[[], Any], within_s: float = _WITHIN_S) -> Any:
 async def stopping(pid: int, **moment: object) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
     """From here on the process is watched for the moment (see `stopper`). Gives what waits for it.
 
-    That returns with the process stopped, and raises AssertionError if the moment does not come. The process goes
+    That returns with the process stopped, and raises MissedError if the moment does not come. The process goes
     on when the context is left, unless it was killed.
     """
     watch = await asyncio.create_subprocess_exec(
@@ -71,7 +75,7 @@ async def stopping(pid: int, **moment: object) -> AsyncIterator[Callable[[], Awa
     async def reached() -> Any:
         told = await stdout.readline()
         if not told:
-            raise AssertionError(f"the moment did not come within {_WITHIN_S:g} s")
+            raise MissedError(f"the moment did not come within {_WITHIN_S:g} s")
         return json.loads(told)
 
     try:

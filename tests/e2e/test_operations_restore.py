@@ -175,7 +175,7 @@ def _lose_images(docker_host: str, mesh_id: str) -> None:
     try:
         found = daemon.images.list(filters={"label": f"fnmesh.mesh={mesh_id}"})
         assert found
-        for image in found:
+        for image in sorted(found, key=lambda one: one.attrs["Created"], reverse=True):  # children before parents
             daemon.images.remove(image.id, force=True)
     finally:
         daemon.close()

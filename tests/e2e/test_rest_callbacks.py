@@ -117,10 +117,10 @@ def test_the_same_path_for_other_methods(http: httpx.Client) -> None:
     [
         ({"path": "workspaces/x"}, ["body", "path"]),
         ({"path": "../x"}, ["body", "path"]),
-        ({"method": "GE T"}, ["body", "methods"]),
+        ({"method": "GE T"}, ["body", "method"]),
         ({"type": "ruby"}, ["body", "type"]),
         ({"code": ""}, ["body", "code"]),
-        ({"env": {"1X": "y"}}, ["body", "env"]),
+        ({"env": {"1X": "y"}}, ["body", "env", "1X", "[key]"]),
         ({"env": []}, ["body", "env"]),
     ],
 )

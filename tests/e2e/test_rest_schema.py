@@ -30,7 +30,7 @@ def test_schemathesis_finds_nothing(filled_mesh: RunningMesh, tmp_path: Path) ->
     program = Path(sys.executable).with_name("st")
     done = subprocess.run(
         [program, "run", f"{filled_mesh.url}/openapi.json", "--exclude-checks", "unsupported_method", "--no-color",
-         "--phases", "examples,coverage,fuzzing,stateful"],
+         "--request-timeout", "60", "--phases", "examples,coverage,fuzzing,stateful"],
         cwd=ROOT, env={**filled_mesh.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
         timeout=560,
     )  # fmt: skip

@@ -162,8 +162,11 @@ async def _pieces(number: int, sizes: tuple[int, ...]) -> AsyncIterator[bytes]:
         yield tag_of(number) * size
 
 
-def check(number: int, ask: Ask, outcome: Outcome, asks: list[Ask]) -> None:
-    """What came of a request is of its own answer only, and what it must be."""
+def check(number: int, ask: Ask, outcome: Outcome, asks: list[Ask], *, hurried: bool) -> None:
+    """What came of a request is of its own answer only, and what it must be.
+
+    With a limit so short that a slow machine exceeds it (`hurried`) any request may run out of time.
+    """
     play, tag, to_head = ask.play, tag_of(number), ask.method == "HEAD"
     seen = outcome.body + b"".join(value for _, value in outcome.headers)
     assert not [other for other in range(len(asks)) if other != number and tag_of(other) in seen]
@@ -172,6 +175,8 @@ def check(number: int, ask: Ask, outcome: Outcome, asks: list[Ask]) -> None:
     if play.not_started:
         if outcome.error is None:
             assert (outcome.status, outcome.headers[0]) == (200, (b"x-tag", tag))
+        return
+    if hurried and outcome.error is not None:
         return
     must = play.succeeds(to_head)
     if must is False and not ask.leaves:
@@ -212,7 +217,7 @@ async def _play_all(asked: list[Ask], limit_s: float) -> None:
             for share in range(3):
                 tasks.create_task(work(share))
         for number, ask in enumerate(asked):
-            check(number, ask, outcomes[number], asked)
+            check(number, ask, outcomes[number], asked, hurried=limit_s < LIMIT_S)
             assert peer.heard[number] <= 1 + ask.play.not_started
             if ask.pieces is not None and number in peer.bodies:
                 assert peer.bodies[number] == tag_of(number) * sum(ask.pieces)
@@ -221,7 +226,7 @@ async def _play_all(asked: list[Ask], limit_s: float) -> None:
         last = Ask(GOOD)
         async with asyncio.timeout(HANG_S):
             outcome = await caller.ask(len(asked), last)
-        check(len(asked), last, outcome, [*asked, last])
+        check(len(asked), last, outcome, [*asked, last], hurried=limit_s < LIMIT_S)
         caller.admission.remove("in-1")
     finally:
         server.close()

@@ -236,7 +236,7 @@ class DeployHarness:
         """What `fnmesh up` runs at its end."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("FNMESH_")} | self.settings
         env["PYTHONPATH"] = os.pathsep.join(str(ROOT / p) for p in ("", "protos", "client"))
-        subprocess.run([sys.executable, "-m", "deploy_svc", "reap"], env=env, check=True, timeout=60, cwd=self.base)
+        subprocess.run([sys.executable, "-m", "deploy_svc", "reap"], env=env, check=True, timeout=120, cwd=self.base)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:

@@ -53,26 +53,26 @@ async def test_containers_are_rolled_adopted_and_removed(mesh: DeployHarness, do
             return ready[0].uid if now.state == f.DEPLOYMENT_STATE_READY and ready else None
 
         await mesh.want(UID, 1, Revision(target=f.TARGET_DOCKER, image=image))
-        first = await eventually(lambda: up(1), 30)
+        first = await eventually(lambda: up(1), 90)
         mesh.kill(signal.SIGKILL)
         orphan = await asyncio.to_thread(leave_an_orphan, docker_host, mesh, image)
         mesh.spawn()
-        assert await eventually(lambda: up(1), 30) == first
+        assert await eventually(lambda: up(1), 90) == first
 
         async def only_first() -> bool:
             return await asyncio.to_thread(containers, docker_host, mesh) == [f"fnmesh-{first}"]
 
-        await eventually(only_first, 20)
+        await eventually(only_first, 60)
         assert orphan
         await mesh.want(UID, 2, Revision(target=f.TARGET_DOCKER, image=image))
-        second = await eventually(lambda: up(2), 30)
+        second = await eventually(lambda: up(2), 90)
 
         async def only_second() -> bool:
             return await asyncio.to_thread(containers, docker_host, mesh) == [f"fnmesh-{second}"]
 
-        await eventually(only_second, 20)
+        await eventually(only_second, 60)
         await mesh.want(UID, 2, deleted=True)
-        await eventually(lambda: mesh.registry.deleted == [UID], 30)
+        await eventually(lambda: mesh.registry.deleted == [UID], 90)
         assert await asyncio.to_thread(containers, docker_host, mesh) == []
 
 
@@ -90,7 +90,7 @@ def leave_an_orphan(docker_host: str, mesh: DeployHarness, image: str) -> str:
 async def test_limits_and_isolation_take_effect(mesh: DeployHarness, docker_host: str, image: str) -> None:
     async with mesh.here(), mesh.client() as client:
         await mesh.want(UID, 1, Revision(target=f.TARGET_DOCKER, image=image, env={"PASSWORD": "hunter2"}))
-        ready = await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, 30)
+        ready = await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, 90)
         api = docker.APIClient(base_url=docker_host)
         try:
             found = await asyncio.to_thread(api.inspect_container, ready.instances[0].handle)
