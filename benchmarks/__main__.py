@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import bodies, deploys, instances, lane, many, memory, runtime_server, startup
+from benchmarks import bodies, control, deploys, instances, jobs, lane, many, memory, runtime_server, spin, startup
 from benchmarks.report import Row, lines_of, page_of, write
 from benchmarks.turns import Plan
 
@@ -20,6 +20,9 @@ FIGURES: Mapping[str, Callable[[Plan], list[Row]]] = {
     "deploy": deploys.measure,
     "functions": many.measure,
     "start": instances.measure,
+    "jobs": jobs.measure,
+    "control": control.measure,
+    "spin": spin.measure,
 }
 
 

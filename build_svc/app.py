@@ -22,10 +22,13 @@ from build_svc.creation import Acceptance
 from build_svc.docker_builder import DockerBuilder
 from build_svc.docker_daemon import ContainerLimits, DockerDaemon
 from build_svc.docker_images import BuiltImages
+from build_svc.docker_push import DockerPush
 from build_svc.domain import ArtifactKind, Runtime, Target
 from build_svc.hints import Hints
+from build_svc.oci.credentials import DockerCredentials
 from build_svc.pipeline import Pipeline
 from build_svc.process_builder import ProcessBuilder
+from build_svc.publishing import Publisher
 from build_svc.registry import GrpcRegistry
 from build_svc.reporter import Reporter
 from build_svc.scratch import Scratch
@@ -33,6 +36,14 @@ from build_svc.service import SERVICE_NAME, BuildServicer, Parts
 from build_svc.settings import BuildSettings
 from build_svc.shelf import Shelf
 from build_svc.sources import Sources
+from build_svc.spin.builder import SpinBuilder
+from build_svc.spin.builder import Surroundings as SpinSurroundings
+from build_svc.spin.componentizing import Limits
+from build_svc.spin.hosts import Hosts
+from build_svc.spin.pace import Pace
+from build_svc.spin.tools import SpinTools, SpinVersions
+from build_svc.spin_pull import SpinPull
+from build_svc.spin_push import SpinPush
 from build_svc.store import BuildStore
 from build_svc.sweep import Ages, Sweeper
 from build_svc.targets import DefaultTarget
@@ -41,7 +52,7 @@ from build_svc.tree_cache import TreeCache
 from build_svc.worker import Timing, Worker
 from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 from mesh.auth import Authenticator
-from mesh.blobs import open_blobs
+from mesh.blobs import BlobStore, open_blobs
 from mesh.clock import Clock, SystemClock
 from mesh.db import Database
 from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
@@ -50,6 +61,7 @@ from mesh.main import StartupError
 from mesh.membership import joined
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import BoundServer, serve
+from mesh.secrets_key import load_cipher
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 _CLAIM_S = 1.0
@@ -151,24 +163,41 @@ async def _wire(
     process = ProcessBuilder(toolchain, cache, blobs, max_bytes=settings.build_artifact_max_bytes)
     bases = {Runtime.PYTHON: settings.build_python_image, Runtime.NODE: settings.build_node_image}
     docker = DockerBuilder(daemon, made, shelf, bases, environ)
+    spin = _spin_builder(settings, workshop, toolchain, cache, blobs, around)
     default_target = DefaultTarget(daemon.answers, clock)
     scratch = Scratch(workshop / "scratch", settings.build_uid_base)
     pipeline = Pipeline(
         shelf,
         sources,
-        {Target.PROCESS: process, Target.DOCKER: docker},
+        {Target.PROCESS: process, Target.DOCKER: docker, Target.SPIN: spin},
         workshop=workshop,
         scratch=scratch,
         limits=limits,
     )
     timing = Timing(settings.build_lease_s, settings.build_timeout_s)
-    worker = Worker(store, pipeline, registry, default_target, hints, timing, clock)
+    docker_credentials = DockerCredentials(environ)
+    pull = SpinPull(
+        sources,
+        docker_credentials,
+        max_bytes=settings.build_source_max_bytes,
+        spool=workshop,
+        insecure=settings.insecure_registries,
+    )
+    publisher = Publisher(
+        store,
+        load_cipher(settings.build_secrets_key_file),
+        docker_credentials,
+        SpinPush(blobs, scratch),
+        DockerPush(daemon),
+        insecure=settings.insecure_registries,
+    )
+    worker = Worker(store, pipeline, publisher, registry, default_target, hints, timing, clock)
     reporter = Reporter(store, shelf, registry, hints)
     sweeper = Sweeper(
         store,
         shelf,
         registry,
-        {ArtifactKind.TREE: process, ArtifactKind.IMAGE: docker},
+        {ArtifactKind.TREE: process, ArtifactKind.IMAGE: docker, ArtifactKind.WASM: spin},
         blobs,
         cache,
         made,
@@ -177,8 +206,8 @@ async def _wire(
         clock,
         Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s)),
     )
-    acceptance = Acceptance(store, sources, registry, default_target, hints, clock)
-    parts = Parts(store, sources, acceptance, registry, hints, clock)
+    acceptance = Acceptance(store, sources, registry, default_target, publisher, hints, clock)
+    parts = Parts(store, sources, acceptance, pull, registry, hints, clock)
     loops = [
         claim_loop(
             worker.claim,
@@ -193,6 +222,28 @@ async def _wire(
         run_forever(sweeper.watch_deletions, interval_s=_SWEEP_SOON_S, name="deletions"),
     ]
     return BuildServicer(parts, watch_max_age_s=settings.build_watch_max_age_s), loops
+
+
+def _spin_builder(
+    settings: BuildSettings,
+    workshop: Path,
+    toolchain: Toolchain,
+    cache: TreeCache,
+    blobs: BlobStore,
+    around: Surroundings,
+) -> SpinBuilder:
+    versions = SpinVersions(
+        sdk=settings.build_spin_sdk_version,
+        componentize=settings.build_spin_componentize_version,
+        mypy=settings.build_spin_mypy_version,
+        python=settings.build_spin_python_version,
+    )
+    tools = SpinTools(workshop / "toolchain", toolchain, versions)
+    hosts = Hosts(workshop / "toolchain", settings.workload_spin_host, around.environ)
+    pace = Pace(workshop / "toolchain" / "pace.json", around.clock)
+    limits = Limits(settings.build_spin_timeout_s, settings.build_spin_memory_bytes)
+    parts = SpinSurroundings(toolchain, tools, hosts, cache, blobs, pace)
+    return SpinBuilder(parts, limits, max_bytes=settings.build_artifact_max_bytes)
 
 
 def open_workshop(settings: BuildSettings) -> Path:

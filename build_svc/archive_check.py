@@ -68,6 +68,17 @@ def list_files(file: BinaryIO, limits: ArchiveLimits) -> list[PurePosixPath]:
         return sorted(entry.path for entry in _entries(archive, limits))
 
 
+def read_start(file: BinaryIO, path: str, limits: ArchiveLimits, max_bytes: int) -> bytes:
+    """The first bytes of one of the files that `list_files` told of. Raises SourceInvalid."""
+    with _open(file, limits) as archive:
+        found = next(entry for entry in _entries(archive, limits) if str(entry.path) == path)
+        try:
+            with archive.open(found.info) as content:
+                return content.read(max_bytes)
+        except Exception as error:  # the decompressors have error types of their own (zlib.error, LZMAError)
+            raise SourceInvalid(f"{_shown(path)} in the archive cannot be read: {error}.") from error
+
+
 def unpack(file: BinaryIO, into: Path, limits: ArchiveLimits) -> int:
     """Write the archive's files below the empty directory `into`; returns their size in bytes.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from build_svc.domain import Build, BuildState, FunctionFacts, Runtime
+from dataclasses import dataclass, field
+
+from build_svc.domain import Build, BuildState, FunctionFacts, Push, Runtime, Target, runtime_for
 from build_svc.hints import Hints
 from build_svc.ports import Registry
+from build_svc.publishing import Publisher
 from build_svc.sources import Sources
 from build_svc.store import BuildStore
 from build_svc.targets import DefaultTarget
@@ -13,6 +16,17 @@ from mesh.clock import Clock
 from mesh.errors import DeadlineExceeded, InvalidArgument, MeshError, Unavailable
 
 _REQUEST_ID_MAX = 64
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A build that somebody asks for."""
+
+    source_digest: str
+    deploy: bool
+    request_id: str = ""
+    push: Push | None = None
+    push_password: str = field(default="", repr=False)
 
 
 class Acceptance:
@@ -28,6 +42,7 @@ class Acceptance:
         sources: Sources,
         registry: Registry,
         default_target: DefaultTarget,
+        publisher: Publisher,
         hints: Hints,
         clock: Clock,
     ) -> None:
@@ -35,31 +50,38 @@ class Acceptance:
         self._sources = sources
         self._registry = registry
         self._default_target = default_target
+        self._publisher = publisher
         self._hints = hints
         self._clock = clock
 
-    async def create(self, function: FunctionFacts, source_digest: str, *, deploy: bool, request_id: str) -> Build:
+    async def create(self, function: FunctionFacts, wish: Wish) -> Build:
         """The build, accepted. Raises NotFound (SOURCE_NOT_FOUND), InvalidArgument, and what the registry raises."""
+        request_id = wish.request_id
         if len(request_id) > _REQUEST_ID_MAX or not (request_id.isascii() and request_id.isprintable()):
             message = f"request_id has at most {_REQUEST_ID_MAX} printable ASCII characters."
             raise InvalidArgument("REQUEST_ID_INVALID", message, fields={"request_id": message})
-        source = await self._sources.find(source_digest)
+        if wish.push is not None:
+            self._publisher.check(wish.push, wish.push_password)
+        source = await self._sources.find(wish.source_digest)
         draft = Build(
             uid=ids.new_sortable_id(),
             function=function.name,
             function_uid=function.uid,
             source_digest=source.digest,
-            deploy=deploy,
+            deploy=wish.deploy,
+            push=wish.push,
             state=BuildState.PENDING,
+            runtime=runtime_for(function, source.runtime) or "",
             create_time=self._clock.now(),
             trace_id=telemetry.current_trace_id(),
             traceparent=telemetry.format_traceparent(telemetry.current_context()),
         )
-        build, new = await self._store.create(draft, request_id)
+        password = self._publisher.sealed(draft.uid, wish.push_password)
+        build, new = await self._store.create(draft, request_id, password)
         if build.revision:
             return build
         try:
-            build = await self._accept(build, function, source.runtime)
+            build = await self._accept(build, runtime_for(function, source.runtime))
         except (Unavailable, DeadlineExceeded):
             raise
         except MeshError:
@@ -69,9 +91,8 @@ class Acceptance:
         self._hints.work.set()
         return build
 
-    async def _accept(self, build: Build, function: FunctionFacts, found: Runtime | None) -> Build:
-        target = await self._default_target.now()
-        runtime = Runtime(function.runtime) if function.runtime in set(Runtime) else found
+    async def _accept(self, build: Build, runtime: Runtime | None) -> Build:
+        target = Target.SPIN if runtime is Runtime.SPIN else await self._default_target.now()
         revision, facts = await self._registry.create_revision(build, runtime, target)
         return await self._store.accept(
             build.uid,

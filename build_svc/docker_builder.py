@@ -19,6 +19,7 @@ from build_svc.domain import (
     Runtime,
     Stage,
     artifact_digest,
+    server_of,
 )
 from build_svc.libraries import Libraries
 from build_svc.ports import Job, Journal
@@ -79,7 +80,7 @@ class DockerBuilder:
         files = await asyncio.to_thread(files_below, job.app, "app/")
         if wanted is not None:
             files = {name: file for name, file in files.items() if not name.startswith("app/node_modules/")}
-        layers = recipe.layers(images.dockerfile(job.runtime.value, base_id, wanted is not None))
+        layers = recipe.layers(images.dockerfile(server_of(job.runtime), base_id, wanted is not None))
         reference = ""
         async with journal.stage(Stage.CHECK):
             runtime_image = await self._runtime_image(job.runtime, base_id, job, journal)
@@ -115,7 +116,7 @@ class DockerBuilder:
             {
                 "kind": "runtime",
                 "base": base_id,
-                "server": catalog.runtime_version(runtime.value),
+                "server": catalog.runtime_version(server_of(runtime)),
                 "by": BUILDER_VERSION,
             }
         )
@@ -123,12 +124,12 @@ class DockerBuilder:
             if (found := await self._present(key)) is not None:
                 return found
             await journal.line(f"Making the {runtime.value} runtime's image, once")
-            root = catalog.runtime_files(runtime.value)
+            root = catalog.runtime_files(server_of(runtime))
             files = {
                 f"server/{path.relative_to(root).as_posix()}": File(path)
-                for path in catalog.server_sources(runtime.value)
+                for path in catalog.server_sources(server_of(runtime))
             }
-            layer = recipe.layers(images.runtime_base_dockerfile(runtime.value, base_id))[-1]
+            layer = recipe.layers(images.runtime_base_dockerfile(server_of(runtime), base_id))[-1]
             return await self._cached(key, base_id, layer, files, job, journal)
 
     async def _install(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 BUILDER_VERSION = "1"
 """Part of every artifact's key: raise it when the same source would come out differently."""
@@ -57,22 +58,44 @@ class Stage(StrEnum):
     CHECK = "CHECK"
     INSTALL = "INSTALL"
     ASSEMBLE = "ASSEMBLE"
+    COMPONENTIZE = "COMPONENTIZE"
+    VALIDATE = "VALIDATE"
+    COMPILE = "COMPILE"
     PUSH = "PUSH"
+    PUBLISH = "PUBLISH"
 
 
-_SPANS = {
+Spans = Mapping[Stage, tuple[int, int]]
+"""From which percent of the whole build to which each of its stages goes."""
+SPANS: Spans = {
     Stage.UNPACK: (0, 5),
     Stage.CHECK: (5, 10),
     Stage.INSTALL: (10, 75),
     Stage.ASSEMBLE: (75, 90),
+    Stage.COMPONENTIZE: (10, 50),
+    Stage.VALIDATE: (50, 51),
+    Stage.COMPILE: (51, 90),
     Stage.PUSH: (90, 99),
+    Stage.PUBLISH: (90, 99),
 }
 
 
-def percent_of(stage: Stage, done: float = 0.0) -> int:
+def percent_of(stage: Stage, done: float = 0.0, spans: Spans = SPANS) -> int:
     """Percent of the whole build when `done` (0 to 1) of `stage` is behind it; 100 is for the final state."""
-    first, last = _SPANS[stage]
+    first, last = spans[stage]
     return first + int((last - first) * min(max(done, 0.0), 1.0))
+
+
+def spans_of(durations_s: Mapping[Stage, float], spans: Spans = SPANS) -> Spans:
+    """Spans for a build whose stages take so long, in this order: each its share of 5 to 99, those of `spans` else."""
+    total = sum(durations_s.values()) or 1.0
+    first, last = spans[Stage.UNPACK][1], spans[Stage.PUSH][1]
+    found, behind = dict(spans), 0.0
+    for stage, duration_s in durations_s.items():
+        begins = first + round((last - first) * behind / total)
+        behind += duration_s
+        found[stage] = (begins, first + round((last - first) * behind / total))
+    return found
 
 
 class Runtime(StrEnum):
@@ -80,6 +103,13 @@ class Runtime(StrEnum):
 
     PYTHON = "python"
     NODE = "node"
+    SPIN = "spin"
+
+
+def server_of(runtime: Runtime) -> Literal["python", "node"]:
+    """The name of the server that runs handlers of the runtime; components have none."""
+    assert runtime is not Runtime.SPIN
+    return "node" if runtime is Runtime.NODE else "python"
 
 
 class Target(StrEnum):
@@ -87,11 +117,13 @@ class Target(StrEnum):
 
     PROCESS = "process"
     DOCKER = "docker"
+    SPIN = "spin"
 
 
 class ArtifactKind(StrEnum):
     IMAGE = "IMAGE"
     TREE = "TREE"
+    WASM = "WASM"
 
 
 @dataclass(frozen=True)
@@ -145,6 +177,25 @@ class FunctionFacts:
         return self.name.split("/")[1]
 
 
+def runtime_for(function: FunctionFacts, found: Runtime | None) -> Runtime | None:
+    """What a source is built for: what its function says, else what it looks like."""
+    if function.runtime in set(Runtime):
+        return Runtime(function.runtime)
+    return Runtime.SPIN if function.target == Target.SPIN else found
+
+
+@dataclass(frozen=True)
+class Push:
+    """Where what is made is pushed to, and by whom; the password is apart. `image` and `digest` are what it was pushed
+    as, empty before."""
+
+    repository: str
+    tag: str = ""
+    username: str = ""
+    image: str = ""
+    digest: str = ""
+
+
 @dataclass(frozen=True)
 class Build:
     """One build as stored. Resource names are by identifier; empty strings stand for what is not known yet."""
@@ -173,6 +224,7 @@ class Build:
     attempts: int = 0
     cancel_requested: bool = False
     reported: bool = False
+    push: Push | None = None
 
     @property
     def name(self) -> str:

@@ -166,6 +166,15 @@ def make_writable(path: Path, uid: int | None) -> None:
         os.chown(path, uid, uid)
 
 
+def give(path: Path, uid: int | None) -> None:
+    """Make a directory and all that is in it the build's user's own."""
+    if uid is None:
+        return
+    for directory, _, files in os.walk(path):
+        for one in (directory, *(f"{directory}/{name}" for name in files)):
+            os.chown(one, uid, uid, follow_symlinks=False)
+
+
 def pip_error(lines: list[str]) -> str:
     """pip's own last error line; its last line of all where it has none."""
     said = [line.strip() for line in lines if line.strip()]
@@ -201,10 +210,7 @@ def _lay_out(job: Job, work: Path, wanted: Libraries | None) -> None:
         work.mkdir()
         for name in wanted.key_texts:
             shutil.copyfile(job.app / name, work / name)
-    if job.uid is not None:
-        for directory, _, files in os.walk(work):
-            for path in (directory, *(f"{directory}/{name}" for name in files)):
-                os.chown(path, job.uid, job.uid, follow_symlinks=False)
+    give(work, job.uid)
 
 
 def _plain_directory(path: Path) -> Path:

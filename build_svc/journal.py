@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from build_svc.domain import BuildState, LogLine, Progress, Stage, log_text, percent_of
+from build_svc.domain import SPANS, BuildState, LogLine, Progress, Spans, Stage, log_text, percent_of
 from build_svc.hints import Hints
 from build_svc.store import BuildStore
 from mesh import telemetry
@@ -17,26 +17,32 @@ _WAITING_MAX = 500
 
 
 class BuildJournal:
-    """The journal of one claim of a build. Raises LeaseLost where the claim is lost."""
+    """The journal of one claim of a build, which `publishes` what it makes or not. Raises LeaseLost where the claim is
+    lost."""
 
-    def __init__(self, store: BuildStore, hints: Hints, build_uid: str, owner: str) -> None:
+    def __init__(self, store: BuildStore, hints: Hints, build_uid: str, owner: str, *, publishes: bool = False) -> None:
         self._store = store
         self._hints = hints
         self._uid = build_uid
         self._owner = owner
+        self._publishes = publishes
         self._stage = Stage.UNPACK
+        self._spans = SPANS
         self._percent = 0
         self._waiting: list[Progress | LogLine] = []
         self._lines = 0
         self._writing = asyncio.Lock()
         self._any = asyncio.Event()
 
+    def plan(self, spans: Spans) -> None:
+        self._spans = spans
+
     @asynccontextmanager
     async def stage(self, stage: Stage) -> AsyncIterator[None]:
         self._stage = stage
-        self._add(Progress(stage, max(self._percent, percent_of(stage))))
+        self._add(Progress(stage, max(self._percent, self._percent_of(stage))))
         await self.flush()
-        if stage is Stage.PUSH:
+        if stage in (Stage.PUSH, Stage.PUBLISH):
             await self._store.move(self._uid, self._owner, BuildState.PUSHING)
             self._hints.changed(self._uid)
         with telemetry.span(f"build {stage.lower()}"):
@@ -44,7 +50,7 @@ class BuildJournal:
         await self.progress(1.0)
 
     async def progress(self, done: float) -> None:
-        percent = percent_of(self._stage, done)
+        percent = self._percent_of(self._stage, done)
         if percent > self._percent:
             self._add(Progress(self._stage, percent))
 
@@ -74,6 +80,11 @@ class BuildJournal:
             await self._any.wait()
             await asyncio.sleep(FLUSH_S)
             await self.flush()
+
+    def _percent_of(self, stage: Stage, done: float = 0.0) -> int:
+        """Of a build that publishes, all that comes before has the first nine tenths."""
+        percent = percent_of(stage, done, self._spans)
+        return percent * 9 // 10 if self._publishes and stage is not Stage.PUBLISH else percent
 
     def _add(self, happening: Progress | LogLine) -> None:
         if isinstance(happening, Progress):

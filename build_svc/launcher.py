@@ -1,11 +1,12 @@
 """Becomes the unprivileged user of a build, limits itself, and turns into the command.
 
-    python -I -S launcher.py run '{"uid": 190001, "limits": {"NOFILE": 4096}}' command argument...
+    python -I -S launcher.py run '{"uid": 190001, "limits": {"NOFILE": 4096}, "network": false}' command argument...
     python -I -S launcher.py end '{"uid": 190001}'        # kills whatever that user still runs
 
 A program of its own, run by path: nothing of the mesh is imported into it, and no thread of the mesh is forked.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -15,6 +16,8 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
 
 
 def become(uid: int | None) -> None:
@@ -25,6 +28,19 @@ def become(uid: int | None) -> None:
         os.setresuid(uid, uid, uid)
 
 
+def leave_network(libc: ctypes.CDLL) -> None:
+    """Go into a network namespace of our own, which reaches nothing; where the kernel does not let us, stay."""
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        libc.unshare(_CLONE_NEWNET)
+        return
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+        return
+    for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with contextlib.suppress(OSError), open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 -- starts faster
+            file.write(line)
+
+
 def run(spec: dict[str, object], argv: list[str]) -> None:
     """Never returns: becomes `argv`, or ends with 126 (cannot) or 127 (no such program)."""
     limits = spec.get("limits")
@@ -32,10 +48,13 @@ def run(spec: dict[str, object], argv: list[str]) -> None:
         number = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(number)[1]
         limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (limit, limit))
+        above = 5 if name == "CPU" else 0  # at the soft one comes SIGXCPU, which says why; at the hard one SIGKILL
+        resource.setrlimit(number, (limit, limit + above if hard == resource.RLIM_INFINITY else limit))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if spec.get("network") is False:
+        leave_network(libc)
     uid = spec.get("uid")
     become(uid if isinstance(uid, int) else None)
-    libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user, which clears it

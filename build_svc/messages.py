@@ -14,6 +14,7 @@ from build_svc.domain import (
     Event,
     LogLine,
     Progress,
+    Push,
     Runtime,
     Stage,
     StateChange,
@@ -23,21 +24,30 @@ from fnmesh.build.v1 import build_pb2 as pb
 from fnmesh.registry.v1 import function_pb2 as functions
 from fnmesh.registry.v1 import revision_pb2 as revisions
 
-RUNTIMES = {Runtime.PYTHON: functions.RUNTIME_PYTHON, Runtime.NODE: functions.RUNTIME_NODE}
-TARGETS = {Target.PROCESS: functions.TARGET_PROCESS, Target.DOCKER: functions.TARGET_DOCKER}
+RUNTIMES = {
+    Runtime.PYTHON: functions.RUNTIME_PYTHON,
+    Runtime.NODE: functions.RUNTIME_NODE,
+    Runtime.SPIN: functions.RUNTIME_SPIN,
+}
+TARGETS = {
+    Target.PROCESS: functions.TARGET_PROCESS,
+    Target.DOCKER: functions.TARGET_DOCKER,
+    Target.SPIN: functions.TARGET_SPIN,
+}
 _KINDS = {
     ArtifactKind.IMAGE: revisions.ARTIFACT_KIND_IMAGE,
     ArtifactKind.TREE: revisions.ARTIFACT_KIND_TREE,
+    ArtifactKind.WASM: revisions.ARTIFACT_KIND_WASM,
 }
 
 
 def runtime_name(value: functions.Runtime.ValueType) -> str:
-    """`python`, `node`, or what the API calls it; empty where it is not said."""
+    """`python`, `node`, `spin`, or what the API calls it; empty where it is not said."""
     return _short("RUNTIME_", functions.Runtime.Name(value)) if value else ""
 
 
 def target_name(value: functions.Target.ValueType) -> str:
-    """`process`, `docker`, or what the API calls it; empty where it is not said."""
+    """`process`, `docker`, `spin`, or what the API calls it; empty where it is not said."""
     return _short("TARGET_", functions.Target.Name(value)) if value else ""
 
 
@@ -72,7 +82,16 @@ def build_message(build: Build) -> pb.Build:
     )
     if build.artifact is not None:
         message.artifact.CopyFrom(artifact_message(build.artifact))
+    if build.push is not None:
+        message.push.CopyFrom(pb.Push(**vars(build.push)))
     return message
+
+
+def push_of(build: pb.Build) -> Push | None:
+    """Where a build that is asked for is pushed to; its password is left out."""
+    if not build.HasField("push"):
+        return None
+    return Push(repository=build.push.repository, tag=build.push.tag, username=build.push.username)
 
 
 def event_message(event: Event) -> pb.BuildEvent:

@@ -22,6 +22,7 @@ from build_svc.domain import (
     Stage,
     Target,
     artifact_digest,
+    server_of,
 )
 from build_svc.libraries import LibrariesInvalid
 from build_svc.ports import Builder, Job, Journal
@@ -65,6 +66,7 @@ class Pipeline:
             raise BuildFailed("The source is not stored any more; upload it again.")
         builder = self._builder(build)
         runtime = _runtime(build, source)
+        _check_pair(runtime, build.target)
         async with AsyncExitStack() as stack:
             async with journal.stage(Stage.UNPACK):
                 environment = await builder.environment(runtime, journal)
@@ -77,7 +79,8 @@ class Pipeline:
                 scratch, uid = await stack.enter_async_context(self._scratch.of(build.uid))
                 await self._unpack(source, scratch / "app")
             app = scratch / "app"
-            job = Job(build, runtime, _entry_file(source, runtime, app), key, app, scratch, uid)
+            entry_file = _entry_file(source, runtime, app)
+            job = Job(build, runtime, entry_file, key, app, scratch, uid, single_file=not source.is_zip)
             return await self._shelf.keep_artifact(await builder.make(job, journal)), False
 
     def _builder(self, build: Build) -> Builder:
@@ -106,7 +109,7 @@ def _key(build: Build, source: Source, runtime: Runtime, environment: Mapping[st
         "runtime": runtime.value,
         "target": build.target,
         "handler": build.handler,
-        "server": catalog.runtime_version(runtime.value),
+        "server": "" if runtime is Runtime.SPIN else catalog.runtime_version(server_of(runtime)),
         "builder": BUILDER_VERSION,
     }
     return artifact_digest(parts | {f"environment {name}": value for name, value in environment.items()})
@@ -123,10 +126,21 @@ def _runtime(build: Build, source: Source) -> Runtime:
     return source.runtime
 
 
+def _check_pair(runtime: Runtime, target: str) -> None:
+    if (runtime is Runtime.SPIN) == (target == Target.SPIN):
+        return
+    if runtime is Runtime.SPIN:
+        raise BuildFailed(f"This is a Spin component, which does not run on the target {target}; use the target spin.")
+    raise BuildFailed(
+        f"The target spin runs Spin components only, and this is {runtime.value} code; use another target, or"
+        " the runtime spin."
+    )
+
+
 def _entry_file(source: Source, runtime: Runtime, app: Path) -> str:
-    if source.runtime is runtime:
+    if source.runtime is runtime or runtime is Runtime.SPIN:  # whose builder looks for itself
         return source.entry_file
-    mine = [path.name for path in app.iterdir() if catalog.runtime_of(path.name) == runtime]
+    mine = [path.name for path in app.iterdir() if catalog.runtime_of(path.name) == server_of(runtime)]
     try:
         return catalog.find_entrypoint(mine).file
     except catalog.NoHandlerFound:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from build_svc.domain import Artifact, Build, FunctionFacts, Live, Runtime, Stage, Target
+from build_svc.domain import Artifact, Build, FunctionFacts, Live, Runtime, Spans, Stage, Target
 
 
 class Registry(Protocol):
@@ -44,6 +44,10 @@ class Registry(Protocol):
 class Journal(Protocol):
     """Where a build tells what happens."""
 
+    def plan(self, spans: Spans) -> None:
+        """From now on the stages have these shares of the whole."""
+        ...
+
     def stage(self, stage: Stage) -> AbstractAsyncContextManager[None]:
         """Within it, the build is in that stage."""
         ...
@@ -60,7 +64,7 @@ class Journal(Protocol):
 @dataclass(frozen=True)
 class Job:
     """A build in work. `app` is the unpacked source, ours and readable by `uid`; `scratch` is ours and empty but
-    for it, and goes when the build ends."""
+    for it, and goes when the build ends. `single_file`: the source was a file, not an archive."""
 
     build: Build
     runtime: Runtime
@@ -69,6 +73,7 @@ class Job:
     app: Path
     scratch: Path
     uid: int | None
+    single_file: bool = False
 
 
 class Builder(Protocol):

@@ -15,6 +15,7 @@ from build_svc.domain import (
     Happening,
     LogLine,
     Progress,
+    Push,
     Stage,
     StateChange,
 )
@@ -25,6 +26,7 @@ _PLAIN = (
     "reported",
 )  # fmt: skip
 _TIMES = ("create_time", "start_time", "end_time")
+_PUSH = ("repository", "tag", "username", "image", "digest")
 _ARTIFACT = ("digest", "kind", "reference", "size_bytes", "entry_file")
 
 
@@ -34,6 +36,8 @@ def of_build(build: Build) -> dict[str, Any]:
     values |= {"state": build.state.value, "stage": build.stage.value if build.stage else None}
     for name in _ARTIFACT:
         values[f"artifact_{name}"] = getattr(build.artifact, name) if build.artifact else None
+    for name in _PUSH:
+        values[f"push_{name}"] = getattr(build.push, name) if build.push else None
     return values
 
 
@@ -89,4 +93,11 @@ def _build(values: Any) -> Build:
         state=BuildState(values["state"]),
         stage=Stage(values["stage"]) if values["stage"] else None,
         artifact=artifact_of(values, "artifact_"),
+        push=_push(values),
     )
+
+
+def _push(values: Any) -> Push | None:
+    if values.get("push_repository") is None:  # nor had events of earlier versions any
+        return None
+    return Push(**{name: values[f"push_{name}"] for name in _PUSH})

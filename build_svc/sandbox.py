@@ -103,14 +103,28 @@ def reachable(path: Path) -> bool:
         return False
 
 
-async def run(argv: Sequence[str], *, uid: int | None, cwd: Path, env: Mapping[str, str], on_line: LineSink) -> int:
+async def run(
+    argv: Sequence[str],
+    *,
+    uid: int | None,
+    cwd: Path,
+    env: Mapping[str, str],
+    on_line: LineSink,
+    limits: Mapping[str, int] | None = None,
+    network: bool = True,
+    beside_others: bool = False,
+) -> int:
     """Run `argv` as `uid` in a session of its own and pass on each line it writes; returns its exit status.
 
-    Whatever it started is dead when this returns, also when it is cancelled.
+    Whatever it started is dead when this returns, also when it is cancelled; only its session is where it runs
+    `beside_others` of the same user, whose caller calls `end_all_of` at the end. `limits` are more of them, by the
+    names of `resource.RLIMIT_*`. Without `network` it reaches none, where the kernel lets us take it away.
     """
-    spec: dict[str, object] = {"limits": dict(_LIMITS), "parent": os.getpid()}
+    all_limits = _LIMITS | ({} if uid is None else {"NPROC": _NPROC}) | dict(limits or {})
+    spec: dict[str, object] = {"limits": all_limits, "parent": os.getpid(), "network": network}
     if uid is not None:
-        spec |= {"uid": uid, "limits": _LIMITS | {"NPROC": _NPROC}}
+        spec["uid"] = uid
+    ended_with_it = None if beside_others else uid
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", str(_LAUNCHER), "run", json.dumps(spec), *argv,
         stdin=asyncio.subprocess.DEVNULL,
@@ -125,12 +139,12 @@ async def run(argv: Sequence[str], *, uid: int | None, cwd: Path, env: Mapping[s
         async with asyncio.TaskGroup() as tasks:
             lines = tasks.create_task(_pass_on(process.stdout, on_line))
             status = await process.wait()
-            await _kill(process, uid)
+            await _kill(process, ended_with_it)
             _, pending = await asyncio.wait({lines}, timeout=_DRAIN_S)
             if pending:  # something that is not ours to kill holds the pipe
                 lines.cancel()
     finally:
-        await asyncio.shield(_kill(process, uid))
+        await asyncio.shield(_kill(process, ended_with_it))
     return status
 
 

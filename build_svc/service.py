@@ -8,17 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from build_svc import messages
-from build_svc.creation import Acceptance
+from build_svc.creation import Acceptance, Wish
 from build_svc.domain import Build, Event, StateChange
 from build_svc.hints import Hints
 from build_svc.ports import Registry
 from build_svc.sources import Sources
+from build_svc.spin_pull import SpinPull
 from build_svc.store import BuildStore
 from fnmesh.build.v1 import build_pb2 as builds
 from fnmesh.build.v1 import build_service_pb2 as pb
 from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 from mesh import names, pages
-from mesh.auth import Scope, require_scope
+from mesh.auth import Scope, current_principal, require_scope
 from mesh.clock import Clock
 from mesh.errors import InvalidArgument, NotFound, Unavailable
 
@@ -36,6 +37,7 @@ class Parts:
     store: BuildStore
     sources: Sources
     acceptance: Acceptance
+    pull: SpinPull
     registry: Registry
     hints: Hints
     clock: Clock
@@ -58,6 +60,11 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         source = await self._parts.sources.upload(first.filename, _chunks(request_iterator))
         return pb.UploadSourceResponse(source_digest=source.digest, size_bytes=source.size_bytes)
 
+    async def ImportSource(self, request: pb.ImportSourceRequest, context: object) -> pb.UploadSourceResponse:
+        require_scope(Scope.DEPLOY)
+        source = await self._parts.pull.fetch(request.image)
+        return pb.UploadSourceResponse(source_digest=source.digest, size_bytes=source.size_bytes)
+
     async def GetSource(self, request: pb.GetSourceRequest, context: object) -> AsyncIterator[pb.GetSourceResponse]:
         require_scope(Scope.DEPLOY)
         names.parse(names.FUNCTION, request.function, field="function")
@@ -78,9 +85,14 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         if not digest:
             message = "build.source_digest is missing, and the function has no source yet; upload one first."
             raise InvalidArgument("SOURCE_DIGEST_MISSING", message, fields={"build.source_digest": message})
-        build = await self._parts.acceptance.create(
-            function, digest, deploy=request.build.deploy, request_id=request.request_id
+        wish = Wish(
+            digest,
+            request.build.deploy,
+            request.request_id,
+            messages.push_of(request.build),
+            request.build.push.password,
         )
+        build = await self._parts.acceptance.create(function, wish)
         return messages.build_message(build)
 
     async def GetBuild(self, request: pb.GetBuildRequest, context: object) -> builds.Build:
@@ -95,6 +107,8 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         if function == "-":
             if workspace != "-":
                 workspace = await self._parts.registry.workspace_id(workspace)
+            elif request.pushed_as:  # a name that is known already: whoever asks finds it among what is theirs
+                workspace = current_principal().workspace or "-"
             require_scope(Scope.DEPLOY, workspace)
         else:
             facts = await self._parts.registry.resolve(request.parent)
@@ -105,6 +119,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
             workspace="" if workspace == "-" else f"workspaces/{workspace}",
             limit=size + 1,
             before=str(position[0]) if position else None,
+            pushed_as=request.pushed_as,
         )
         answer = pb.ListBuildsResponse(builds=[messages.build_message(one) for one in found[:size]])
         if len(found) > size:

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from mesh.settings import MeshSettings
 
+VERSION = r"^\d[0-9A-Za-z.+-]*$"
+
 
 class BuildSettings(MeshSettings):
     """What this process may use, and for how long."""
@@ -35,8 +37,30 @@ class BuildSettings(MeshSettings):
     build_gc_interval_s: float = Field(default=600, gt=0)
     build_gc_grace_s: float = Field(default=3600, ge=0)
     build_cache_unused_s: float = Field(default=7 * 86400, ge=3600)
+    build_insecure_registries: str = ""
+    """Registries (`host` or `host:port`, comma-separated) that are spoken to without TLS, besides those of this
+    machine."""
+    build_secrets_key_file: Path = Field(default_factory=lambda data: data["data_dir"] / "secrets.key")
+    """The key that passwords of registries are encrypted with while they are needed; made where it is not there."""
     build_lease_s: float = Field(default=10, gt=0)
     build_watch_max_age_s: float = Field(default=3600, gt=0)
+    build_spin_sdk_version: str = Field(default="3.4.1", pattern=VERSION)
+    build_spin_componentize_version: str = Field(default="0.17.2", pattern=VERSION)
+    build_spin_mypy_version: str = Field(default="2.4.1", pattern=VERSION)
+    build_spin_python_version: str = Field(default="3.12", pattern=r"^3\.\d+$")
+    """The Python that componentize-py of that version puts into components."""
+    build_spin_timeout_s: float = Field(default=60, gt=0)
+    """CPU time that making a component of Python code may take; the code's top level is run in it. By the clock it may
+    take four times as long."""
+    build_spin_memory_bytes: int = Field(default=2 * 2**30, ge=512 * 2**20)
+    """What a process that makes or compiles a component may use."""
+    workload_spin_host: str = ""
+    """The host program of Spin components; found out where not set."""
     workload_python: str = ""
     workload_node: str = ""
     """The interpreters of process workloads and their builds; found out where not set."""
+
+    @property
+    def insecure_registries(self) -> frozenset[str]:
+        """The registries of `build_insecure_registries`."""
+        return frozenset(one.strip() for one in self.build_insecure_registries.split(",") if one.strip())

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -20,6 +20,7 @@ from runtimes import catalog
 
 _CHUNK_BYTES = 1024 * 1024
 _NONCE_BYTES = 32
+_LOOKED_AT_BYTES = 1024 * 1024
 
 
 class Sources:
@@ -102,17 +103,22 @@ def _examine(filename: str, file: BinaryIO, hexdigest: str, size: int, limits: A
         if not names:
             raise SourceInvalid("The archive has no files in it; pack the directory with your handler.")
         digest, is_zip = f"sha256:{hexdigest}", True
+        runtime, entry_file = _entry(names, lambda name: archive_check.read_start(file, name, limits, _LOOKED_AT_BYTES))
     elif filename.lower().endswith(".zip"):
         raise SourceInvalid(f"{filename} is not a zip archive; pack it again.")
     else:
-        names, digest, is_zip = [filename], file_source_digest(filename, hexdigest), False
-    runtime, entry_file = _entry(names)
+        digest, is_zip = file_source_digest(filename, hexdigest), False
+        file.seek(0)
+        runtime, entry_file = _entry([filename], lambda _: file.read(_LOOKED_AT_BYTES))
     return Source(digest, "", filename, is_zip, size, runtime, entry_file)
 
 
-def _entry(names: list[str]) -> tuple[Runtime | None, str]:
+def _entry(names: list[str], read: Callable[[str], bytes]) -> tuple[Runtime | None, str]:
     try:
         found = catalog.find_entrypoint(names)
     except catalog.NoHandlerFound as error:
         raise SourceInvalid(str(error)) from error
-    return Runtime(found.runtime), found.file
+    runtime = Runtime(found.runtime)
+    if runtime is Runtime.PYTHON and catalog.is_spin_code(read(found.file)):
+        runtime = Runtime.SPIN
+    return runtime, found.file

@@ -21,6 +21,7 @@ from build_svc.domain import (
     Happening,
     LogLine,
     Progress,
+    Push,
     StateChange,
     after,
     may_follow,
@@ -60,8 +61,11 @@ class BuildStore:
         self._clock = clock
         self._leases = LeaseWatch(clock)
 
-    async def create(self, build: Build, request_id: str) -> tuple[Build, bool]:
-        """The build as stored, and whether it is new: a repeated request id gives the first one's build."""
+    async def create(self, build: Build, request_id: str, push_password: bytes | None = None) -> tuple[Build, bool]:
+        """The build as stored, and whether it is new: a repeated request id gives the first one's build.
+
+        `push_password` is encrypted already, and gone when the build has ended.
+        """
 
         async def work(conn: AsyncConnection) -> tuple[Build, bool]:
             if request_id:
@@ -71,6 +75,7 @@ class BuildStore:
                     return rows.build_of(row), False
                 await conn.execute(sa.update(builds).where(mine).values(request_id=None))
             row_values = rows.of_build(build) | {"request_id": request_id or None, "report_failures": 0}
+            row_values["push_password"] = push_password
             await conn.execute(sa.insert(builds).values(row_values))
             return await self._append(conn, build, [StateChange(build)]), True
 
@@ -101,13 +106,25 @@ class BuildStore:
             row = (await conn.execute(sa.select(builds).where(builds.c.uid == uid))).one_or_none()
         return rows.build_of(row) if row else None
 
-    async def list(self, *, function_uid: str, workspace: str, limit: int, before: str | None) -> Sequence[Build]:
-        """Newest first: those of a function, or of a workspace (`workspaces/ws-...`) where no function is given."""
+    async def list(
+        self, *, function_uid: str, workspace: str, limit: int, before: str | None, pushed_as: str = ""
+    ) -> Sequence[Build]:
+        """Newest first: those of a function, or of a workspace (`workspaces/ws-...`) where no function is given.
+
+        `pushed_as` (`registry/repository:tag`, or `@digest`) leaves those that were pushed as that.
+        """
         query = sa.select(builds).order_by(builds.c.uid.desc()).limit(limit)
         if function_uid:
             query = query.where(builds.c.function_uid == function_uid)
         elif workspace:
             query = query.where(builds.c.function.startswith(f"{workspace}/functions/", autoescape=True))
+        if pushed_as:
+            name, _, digest = pushed_as.partition("@")
+            query = query.where(
+                builds.c.push_image.startswith(f"{name}:", autoescape=True) & (builds.c.push_digest == digest)
+                if digest
+                else builds.c.push_image == pushed_as
+            )
         if before is not None:
             query = query.where(builds.c.uid < before)
         async with self._database.read() as conn:
@@ -221,14 +238,23 @@ class BuildStore:
         error: str = "",
         artifact: Artifact | None = None,
         cached: bool = False,
+        push: Push | None = None,
     ) -> Build:
-        """End the build; its last event says so. Raises LeaseLost."""
+        """End the build; its last event says so. `push` tells what it was pushed as. Raises LeaseLost."""
 
         async def work(conn: AsyncConnection) -> Build:
             build = await self._owned(conn, uid, owner)
-            return await self._end(conn, replace(build, artifact=artifact, cached=cached), state, error)
+            build = replace(build, artifact=artifact, cached=cached, push=push or build.push)
+            return await self._end(conn, build, state, error)
 
         return await self._database.transaction(work)
+
+    async def push_password(self, uid: str) -> bytes | None:
+        """The password to push with as it was stored; None where there is none, or the build has ended."""
+        async with self._database.read() as conn:
+            query = sa.select(builds.c.push_password).where(builds.c.uid == uid)
+            found: bytes | None = (await conn.execute(query)).scalar_one_or_none()
+        return found
 
     async def request_cancel(self, uid: str) -> Build | None:
         """Note that the build is to be cancelled; at once where nobody works on it. None if there is none."""
@@ -319,7 +345,7 @@ class BuildStore:
         await conn.execute(
             sa.update(builds)
             .where(builds.c.uid == build.uid)
-            .values(rows.of_build(ended) | {"lease_owner": None, "lease_until": None})
+            .values(rows.of_build(ended) | {"lease_owner": None, "lease_until": None, "push_password": None})
         )
         return await self._append(conn, ended, [StateChange(ended)])
 

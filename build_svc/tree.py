@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tarfile
@@ -32,8 +33,22 @@ def take_over(root: Path) -> None:
                 path.chmod((stat.S_IMODE(mode) | 0o444 | (0o111 if stat.S_ISDIR(mode) else 0)) & 0o755)
 
 
+def digest(root: Path, *, left_out: frozenset[str] = frozenset()) -> str:
+    """sha256, in hex, over names and contents of the files and links below `root`; `left_out` names some to skip."""
+    total = hashlib.sha256()
+    for path, name in _walk(root, PurePosixPath(), left_out):
+        if path.is_symlink():
+            content = os.fsencode(path.readlink())
+        elif path.is_file():
+            content = hashlib.sha256(path.read_bytes()).digest()
+        else:
+            continue
+        total.update(b"%s\0%d\0%s" % (os.fsencode(str(name)), len(content), content))
+    return total.hexdigest()
+
+
 def pack(parts: Mapping[str, Path], out: BinaryIO, *, comment: str, left_out: frozenset[str] = frozenset()) -> int:
-    """Write a tar of `parts` (place in the tar -> directory) to `out`; returns the number of bytes of the files.
+    """Write a tar of `parts` (place in the tar -> directory or file) to `out`; returns the bytes of the files.
 
     Entries are sorted, owned by 0, dated 0. `comment` goes into the tar's own header, which makes the bytes of two
     artifacts differ even where all their files are the same. `left_out` names places (`app/node_modules`) to skip.
@@ -49,6 +64,8 @@ def pack(parts: Mapping[str, Path], out: BinaryIO, *, comment: str, left_out: fr
 
 def _walk(root: Path, place: PurePosixPath, left_out: frozenset[str]) -> Iterator[tuple[Path, PurePosixPath]]:
     yield root, place
+    if not root.is_dir():
+        return
     for entry in sorted(os.scandir(root), key=lambda one: one.name):
         name = place / entry.name
         if str(name) in left_out:

@@ -6,11 +6,22 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
-from build_svc.domain import MAX_ATTEMPTS, Artifact, Build, BuildFailed, BuildState, Target, retry_delay_s
+from build_svc.domain import (
+    MAX_ATTEMPTS,
+    Artifact,
+    Build,
+    BuildFailed,
+    BuildState,
+    Push,
+    Runtime,
+    Target,
+    retry_delay_s,
+)
 from build_svc.hints import Hints
 from build_svc.journal import BuildJournal
 from build_svc.pipeline import Pipeline
 from build_svc.ports import Registry
+from build_svc.publishing import Publisher
 from build_svc.store import BuildStore, LeaseLost
 from build_svc.targets import DefaultTarget
 from mesh import disk, ids, telemetry
@@ -41,6 +52,7 @@ class _Outcome:
     error: str = ""
     artifact: Artifact | None = None
     cached: bool = False
+    push: Push | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ class Worker:
         self,
         store: BuildStore,
         pipeline: Pipeline,
+        publisher: Publisher,
         registry: Registry,
         default_target: DefaultTarget,
         hints: Hints,
@@ -66,6 +79,7 @@ class Worker:
     ) -> None:
         self._store = store
         self._pipeline = pipeline
+        self._publisher = publisher
         self._registry = registry
         self._default_target = default_target
         self._hints = hints
@@ -107,12 +121,13 @@ class Worker:
             error=outcome.error,
             artifact=outcome.artifact,
             cached=outcome.cached,
+            push=outcome.push,
         )
         log.info("build_ended", build=build.uid, state=ended.state.value, cached=ended.cached, error=ended.error)
 
     async def _guarded(self, build: Build, owner: str) -> _Outcome | None:
         """The outcome, with the lease kept meanwhile; None where the build was given back."""
-        journal = BuildJournal(self._store, self._hints, build.uid, owner)
+        journal = BuildJournal(self._store, self._hints, build.uid, owner, publishes=build.push is not None)
         result: list[_Outcome | None] = []
         lost = False
         try:
@@ -158,8 +173,11 @@ class Worker:
                 if build.attempts > 1:
                     await journal.line(f"The builder was restarted; attempt {build.attempts} of {MAX_ATTEMPTS}.")
                 build = await self._accepted(build)
+                if build.push is not None:
+                    self._publisher.check_target(build)
                 artifact, cached = await self._pipeline.run(build, owner, journal)
-            return _Outcome(BuildState.DONE, artifact=artifact, cached=cached)
+                pushed = await self._publisher.publish(build, artifact, journal) if build.push is not None else None
+            return _Outcome(BuildState.DONE, artifact=artifact, cached=cached, push=pushed)
         except BuildFailed as error:
             return _Outcome(BuildState.FAILED, str(error))
         except TimeoutError:
@@ -201,8 +219,9 @@ class Worker:
         """The build with its revision: it has none yet where its creator was stopped before it could say so."""
         if build.revision:
             return build
-        target = await self._default_target.now()
-        revision, function = await self._registry.create_revision(build, None, target)
+        runtime = Runtime(build.runtime) if build.runtime else None
+        target = Target.SPIN if runtime is Runtime.SPIN else await self._default_target.now()
+        revision, function = await self._registry.create_revision(build, runtime, target)
         return await self._store.accept(
             build.uid,
             revision=revision,

@@ -1,4 +1,5 @@
-"""A backup of a mesh's data directory, running or not: databases, blobs, the key of env and secrets, the mesh's id.
+"""A backup of a mesh's data directory, running or not: databases, blobs, key-value data of Spin functions, the key of
+env and secrets, the mesh's id.
 
 The databases are copied as they all were at one moment. Blobs are never changed once written, so what of them the
 databases name is there: those of before are copied first, those that came meanwhile last.
@@ -21,6 +22,7 @@ from cli.offline import WITH_TABLES
 from cli.up.places import Places, find_places
 
 _UNFINISHED = ".tmp"
+_KEY_VALUE = Path("spin/key-value")
 _BUSY_S = 30.0
 
 
@@ -46,10 +48,12 @@ def back_up(directory: Path, data_dir: Path | None, environ: Mapping[str, str]) 
     try:
         backup = Backup(directory)
         blobs = _blobs_dir(places, environ, backup)
-        _copy_blobs(blobs, partial / "blobs", backup)
+        backup.blobs += _copy_files(blobs, partial / "blobs", backup)
         if _in_files(environ, backup):
             _copy_databases(places.data / "db", partial / "db", backup)
-            _copy_blobs(blobs, partial / "blobs", backup)
+            backup.blobs += _copy_files(blobs, partial / "blobs", backup)
+        if (places.data / _KEY_VALUE).is_dir():
+            _copy_files(places.data / _KEY_VALUE, partial / _KEY_VALUE, backup)
         named = environ.get("FNMESH_REGISTRY_SECRETS_KEY_FILE")
         _copy(Path(named) if named else places.data / "secrets.key", partial / "secrets.key", backup)
         _copy(places.data / "mesh_id", partial / "mesh_id", backup)
@@ -132,24 +136,26 @@ def _snapshot(file: Path) -> Iterator[sqlite3.Connection]:
         raise CommandError(f"{file} cannot be copied: {error}.") from None
 
 
-def _copy_blobs(source: Path | None, target: Path, backup: Backup) -> None:
-    """Copies those that are not there yet; one that goes away meanwhile is needed no more."""
+def _copy_files(source: Path | None, target: Path, backup: Backup) -> int:
+    """Copies those that are not there yet, and counts them; one that goes away meanwhile is needed no more."""
     if source is None:
-        return
-    target.mkdir(mode=0o700, exist_ok=True)
+        return 0
+    count = 0
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder, folders, names in os.walk(source):
         folders[:] = [name for name in folders if name != _UNFINISHED]
         for name in names:
-            blob = Path(folder, name)
-            copied = target / blob.relative_to(source)
+            file = Path(folder, name)
+            copied = target / file.relative_to(source)
             if not copied.exists():
                 copied.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 try:
-                    _copy(blob, copied, backup)
+                    _copy(file, copied, backup)
                 except FileNotFoundError:
                     copied.unlink(missing_ok=True)
                     continue
-                backup.blobs += 1
+                count += 1
+    return count
 
 
 def _copy(source: Path, target: Path, backup: Backup) -> None:

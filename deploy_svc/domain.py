@@ -54,16 +54,18 @@ INSTANCE_MOVES: Mapping[InstanceState, frozenset[InstanceState]] = {
     InstanceState.STOPPED: frozenset(),
     InstanceState.FAILED: frozenset(),
 }
+IDLE_TTL_S = 300.0
 LIVE_STATES = frozenset({InstanceState.STARTING, InstanceState.READY, InstanceState.DRAINING})
 
 
 class DeploymentState(StrEnum):
-    """How a function's deployment is, compared with what is wanted."""
+    """How a function's deployment is, compared with what is wanted. IDLE: scaled to zero until somebody asks."""
 
     NONE = "none"
     PENDING = "pending"
     STARTING = "starting"
     READY = "ready"
+    IDLE = "idle"
     DEGRADED = "degraded"
     FAILED = "failed"
     STOPPED = "stopped"
@@ -109,6 +111,7 @@ class Function:
     deployment_version: int = 0
     changed_at: datetime | None = None
     traceparent: str = ""
+    idle_ttl_s: float = IDLE_TTL_S
 
     @property
     def workspace(self) -> str:
@@ -118,11 +121,18 @@ class Function:
     @property
     def rolling_out(self) -> bool:
         """Whether what starts now is what somebody asked for, and not the replacement of what has ended."""
-        return self.state in (DeploymentState.NONE, DeploymentState.PENDING, DeploymentState.STARTING)
+        if self.state is DeploymentState.STARTING:
+            return self.last_ready_revision != self.revision
+        return self.state in (DeploymentState.NONE, DeploymentState.PENDING)
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether it may be scaled to zero: what serves has once been ready, and no instance has to be there."""
+        return self.min_instances == 0 and self.last_ready_revision == self.revision
 
     @property
     def wanted_instances(self) -> int:
-        """How many instances should answer. Nothing starts an instance on demand yet, so a minimum of 0 is 1."""
+        """How many instances should answer while there are requests."""
         if self.deleted or not self.running or self.revision == 0:
             return 0
         return max(1, self.min_instances)
@@ -156,6 +166,11 @@ class Instance:
     def live(self) -> bool:
         """Whether there may be a process or container of it."""
         return self.state in LIVE_STATES
+
+    @property
+    def answers_probes(self) -> bool:
+        """Whether it runs a server of the mesh; of all others only a connection is asked for."""
+        return self.target is not Target.SPIN
 
 
 @dataclass(frozen=True, slots=True)

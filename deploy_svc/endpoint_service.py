@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from deploy_svc.activity import Activity
 from deploy_svc.convert import to_endpoint
 from deploy_svc.domain import Instance, InstanceState
 from deploy_svc.store import Store
@@ -29,6 +30,7 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
         self,
         store: Store,
         watchers: Watchers,
+        activity: Activity,
         changes: Wakes,
         requeue: Callable[[str], None],
         left: Callable[[], None],
@@ -36,6 +38,7 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
         stream_age_s: float = 3600.0,
     ) -> None:
         self._store, self._watchers, self._changes = store, watchers, changes
+        self._activity = activity
         self._requeue, self._left = requeue, left
         self._stream_age_s = stream_age_s
 
@@ -76,10 +79,19 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
             self._requeue(instance.function_uid)
         return pb.RetireInstanceResponse()
 
+    async def ActivateFunction(self, request: pb.ActivateFunctionRequest, context: Any) -> pb.ActivateFunctionResponse:
+        """Have an instance started where the function is scaled to zero."""
+        if await self._store.function(request.function_uid) is None:
+            raise NotFound("FUNCTION_NOT_FOUND", f"There is no function '{request.function_uid}'.")
+        self._activity.used([request.function_uid])
+        self._requeue(request.function_uid)
+        return pb.ActivateFunctionResponse()
+
     async def _receive(self, watcher: str, messages: AsyncIterator[pb.WatchEndpointsRequest]) -> None:
         async for message in messages:
             if message.WhichOneof("message") != "ack":
                 continue
+            self._activity.used(message.ack.used_functions)
             released = list(message.ack.released_instances)
             self._watchers.acknowledged(watcher, message.ack.applied_version, released)
             for uid in released:

@@ -65,7 +65,8 @@ class Health:
 
     async def _probe(self, instance: Instance) -> None:
         began = self._clock.monotonic()
-        if (await self._prober.ready(instance.address, _PROBE_TIMEOUT_S)).ready:
+        answer = await self._prober.ready(instance.address, _PROBE_TIMEOUT_S, asks=instance.answers_probes)
+        if answer.ready:
             self._silent_since.pop(instance.uid, None)
             return
         since = self._silent_since.setdefault(instance.uid, began)

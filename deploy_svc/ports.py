@@ -121,6 +121,10 @@ class Driver(Protocol):
         """Delete working copies of all other artifacts that no instance uses."""
         ...
 
+    async def forget(self, function: str) -> None:
+        """A function was deleted and has no instance: delete the data it kept here. Raises Unavailable."""
+        ...
+
     async def vacate(self) -> None:
         """All instances are gone and the mesh ends: remove what they shared. Raises Unavailable."""
         ...
@@ -160,8 +164,8 @@ class Report:
 class Prober(Protocol):
     """Asks an instance whether it is ready."""
 
-    async def ready(self, address: str, timeout_s: float) -> Readiness:
-        """Its answer; never raises for an instance that does not answer."""
+    async def ready(self, address: str, timeout_s: float, *, asks: bool = True) -> Readiness:
+        """Its answer; never raises for an instance that does not answer. Without `asks` it need only listen."""
         ...
 
 

@@ -18,10 +18,17 @@ _MAX_BODY_BYTES = 64 * 1024
 class HttpProber:
     """Probes `unix:/path` and `host:port`."""
 
-    async def ready(self, address: str, timeout_s: float) -> Readiness:
-        """200 is ready; 500 with an error in JSON is failed for good; anything else is not yet."""
+    async def ready(self, address: str, timeout_s: float, *, asks: bool = True) -> Readiness:
+        """200 is ready; 500 with an error in JSON is failed for good; anything else is not yet.
+
+        Without `asks` no request is sent, which a function of somebody else's server would have to answer: who takes
+        connections is ready.
+        """
         try:
             async with asyncio.timeout(timeout_s):
+                if not asks:
+                    (await _connect(address))[1].close()
+                    return Readiness(ready=True)
                 status, body = await _get(address)
         except (OSError, TimeoutError, httptools.HttpParserError, EOFError):
             return Readiness()
@@ -30,12 +37,15 @@ class HttpProber:
         return Readiness(failed=True, message=_reason(body)) if status == 500 else Readiness()
 
 
-async def _get(address: str) -> tuple[int, bytes]:
+async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if address.startswith("unix:"):
-        reader, writer = await asyncio.open_unix_connection(_own_socket(address.removeprefix("unix:")))
-    else:
-        host, _, port = address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        return await asyncio.open_unix_connection(_own_socket(address.removeprefix("unix:")))
+    host, _, port = address.rpartition(":")
+    return await asyncio.open_connection(host.strip("[]"), int(port))
+
+
+async def _get(address: str) -> tuple[int, bytes]:
+    reader, writer = await _connect(address)
     try:
         writer.write(_REQUEST)
         answer = _Answer()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from deploy_svc.domain import Failures, Function, Instance, InstanceState, Policy, drain_deadline
+from deploy_svc.activity import Activity
+from deploy_svc.domain import DeploymentState, Failures, Function, Instance, InstanceState, Policy, drain_deadline
 from deploy_svc.ending import Ending
 from deploy_svc.rollout import Decision, Situation, decide
 from deploy_svc.starting import Starting
@@ -35,6 +36,7 @@ class Reconciler:
         starting: Starting,
         ending: Ending,
         watchers: Watchers,
+        activity: Activity,
         wakes: Wakes,
         reports: Wakes,
         clock: Clock,
@@ -43,6 +45,7 @@ class Reconciler:
         self._store, self._queue = store, queue
         self._starting, self._ending = starting, ending
         self._watchers, self._wakes, self._reports = watchers, wakes, reports
+        self._activity = activity
         self._clock, self._policy = clock, policy
         self._failures: dict[str, int] = {}
         self._draining: set[str] = set()
@@ -90,6 +93,8 @@ class Reconciler:
         await self._end(function, instances, decision)
         await self._drain(instances, decision, now)
         with telemetry.within(function.traceparent if function.rolling_out else "", function.workspace):
+            if decision.start:
+                self._activity.used([uid])  # a new instance is given its time
             for revision in decision.start:
                 self._starting.announce(function.uid, revision)
                 instance = await self._store.add_instance(_new_instance(function, revision, now))
@@ -98,6 +103,8 @@ class Reconciler:
                 if instance.state is InstanceState.STARTING and instance.uid not in decision.kill:
                     self._starting.begin(instance, slot, function.wanted_instances)
         await self._settle(function, decision, now)
+        if decision.forget:
+            self._activity.forget(uid)
         self._look_again(function, instances, decision, now)
 
     def _decide(
@@ -105,7 +112,8 @@ class Reconciler:
     ) -> Decision:
         draining = (i.uid for i in instances if i.state is InstanceState.DRAINING)
         released = frozenset(uid for uid in draining if self._watchers.have_released(uid))
-        return decide(Situation(function, instances, released, failures), now, self._policy)
+        unused_s = self._activity.unused_s(function.uid, rests=function.state is DeploymentState.IDLE)
+        return decide(Situation(function, instances, released, failures, unused_s), now, self._policy)
 
     def _counted_down(self, instance: Instance) -> Instance:
         """The instance with its deadline as it is whatever the clock did: a jump cuts no request off."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from deploy_svc.ports import Registry
+from deploy_svc.domain import Target
+from deploy_svc.ports import Driver, Registry
 from deploy_svc.store import Store
 from deploy_svc.wakes import Wakes
-from mesh.errors import MeshError, NotFound
+from mesh.errors import MeshError, NotFound, Unavailable
 from mesh.logs import get_logger
 from mesh.loops import Backoff, wait_for_wake
 
@@ -19,8 +21,8 @@ _INTERVAL_S = 15.0
 class Reporting:
     """Sends what the tables say is not acknowledged; the registry ignores what it has heard of already."""
 
-    def __init__(self, store: Store, registry: Registry, wakes: Wakes) -> None:
-        self._store, self._registry, self._wakes = store, registry, wakes
+    def __init__(self, store: Store, registry: Registry, drivers: Mapping[Target, Driver], wakes: Wakes) -> None:
+        self._store, self._registry, self._drivers, self._wakes = store, registry, drivers, wakes
 
     async def run(self) -> None:
         """Report until cancelled."""
@@ -49,9 +51,18 @@ class Reporting:
                 log.info("report_of_unknown_function", function=report.function_uid)
             await self._store.reported(report.function_uid, report.number)
         for uid in await self._store.forgettable():
+            await self._forget_data(uid)
             try:
                 await self._registry.report_deleted(uid)
             except NotFound:
                 log.info("deletion_known_already", function=uid)
             await self._store.forget(uid)
             log.info("function_forgotten", function=uid)
+
+    async def _forget_data(self, uid: str) -> None:
+        """Where a target does not answer, nothing is left there that outlives its instances."""
+        for target, driver in self._drivers.items():
+            try:
+                await driver.forget(uid)
+            except Unavailable as error:
+                log.info("data_not_forgotten", target=target, function=uid, reason=error.reason)

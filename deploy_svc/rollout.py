@@ -8,7 +8,7 @@ wanted of the revision that replaces it answer.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from deploy_svc.domain import (
@@ -21,6 +21,8 @@ from deploy_svc.domain import (
     Policy,
     retry_at,
 )
+
+_RESTS = "Scaled to zero: the next request starts an instance."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known about one function: its live instances, which of them are released, failures by revision."""
+    """What is known about one function: its live instances, which of them are released, failures by revision, and
+    for how long nobody has asked for it.
+    """
 
     function: Function
     instances: Sequence[Instance]
     released: Collection[str] = ()
     failures: Mapping[int, Failures] = field(default_factory=dict)
+    unused_s: float = 0.0
 
 
 def decide(situation: Situation, now: datetime, policy: Policy) -> Decision:
@@ -57,6 +62,8 @@ def decide(situation: Situation, now: datetime, policy: Policy) -> Decision:
     live = sorted((i for i in situation.instances if i.live), key=lambda i: (i.created_at, i.uid))
     if situation.function.wanted_instances == 0:
         return _wind_down(situation, live, now)
+    if situation.function.may_rest and situation.unused_s >= situation.function.idle_ttl_s:
+        return replace(_wind_down(situation, live, now), state=DeploymentState.IDLE, message=_RESTS)
     return _serve(situation, live, now, policy)
 
 
@@ -97,6 +104,7 @@ def _serve(situation: Situation, live: Sequence[Instance], now: datetime, policy
     drain = _to_drain(plan, revision, fallback)
     forgive, forgiven_at = _forgiven(failures.get(revision), ready, now, policy)
     state, message = _state(failures.get(revision), len(ready), wanted)
+    rests_at = now + timedelta(seconds=function.idle_ttl_s - situation.unused_s) if function.may_rest else None
     return Decision(
         state=state,
         message=message,
@@ -104,7 +112,7 @@ def _serve(situation: Situation, live: Sequence[Instance], now: datetime, policy
         drain=drain,
         kill=kill_draining + kill_starting,
         forgive=forgive,
-        look_again_at=min((t for t in (drained_at, forgiven_at, *plan.retries) if t), default=None),
+        look_again_at=min((t for t in (drained_at, forgiven_at, rests_at, *plan.retries) if t), default=None),
         all_ready=len(ready) >= wanted,
     )
 

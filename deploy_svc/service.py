@@ -117,7 +117,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         for target in Target:
             driver = self._drivers.get(target)
             if driver is None:
-                message = "This version of the mesh cannot deploy there yet; use process or docker."
+                message = "This version of the mesh cannot deploy there yet; use process, docker or spin."
                 answer.targets.add(target=TARGETS[target], available=False, message=message)
                 continue
             health = await driver.check()

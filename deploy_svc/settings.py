@@ -36,7 +36,8 @@ class DeploySettings(MeshSettings):
     deploy_log_bytes: int = Field(default=16 << 20, ge=1 << 16)
     deploy_log_days: float = Field(default=7.0, gt=0)
     deploy_scratch_bytes: int = Field(default=1 << 30, ge=1 << 20)
-    """How much an instance on the process target may have in HOME and TMPDIR; no file is larger (or than 128 MiB)."""
+    """How much an instance on the process target may have in HOME and TMPDIR, and a function on the spin target in its
+    key-value stores; no file of the former is larger (or than 128 MiB)."""
     deploy_housekeeping_interval_s: float = Field(default=30.0, gt=0)
     deploy_usage_interval_s: float = Field(default=15.0, gt=0)
     """How often CPU and memory of instances are measured."""
@@ -52,6 +53,8 @@ class DeploySettings(MeshSettings):
     """Python for process workloads; found where not set. Must be of the mesh's own minor version."""
     workload_node: str = ""
     """Node.js for process workloads; `node` on PATH where not set."""
+    workload_spin_host: str = ""
+    """The program that runs Spin components (a `spin` or `wasmtime`); found where not set."""
 
     @property
     def workloads_dir(self) -> Path:

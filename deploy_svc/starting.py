@@ -164,7 +164,7 @@ class Starting:
         ends = a.clock.monotonic() + limit_s - passed_s
         pause, tight_until = _PROBE_FIRST_S, a.clock.monotonic() + _PROBE_TIGHT_S
         while True:
-            answer = await a.prober.ready(started.address, _PROBE_TIMEOUT_S)
+            answer = await a.prober.ready(started.address, _PROBE_TIMEOUT_S, asks=instance.answers_probes)
             if answer.ready:
                 return
             if answer.failed:

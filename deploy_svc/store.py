@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy_svc import rows
 from deploy_svc.domain import (
+    IDLE_TTL_S,
     DeploymentState,
     FailureKind,
     Failures,
@@ -40,6 +41,7 @@ class Desired:
     target: Target
     deleted: bool
     traceparent: str = ""
+    idle_ttl_s: float = IDLE_TTL_S
 
 
 class Store:
@@ -234,10 +236,14 @@ class Store:
             await conn.execute(functions.update().where(functions.c.uid == uid).values(reported_number=number))
 
     async def set_pending(self, now: datetime) -> None:
-        """Nothing runs any more, wanted or not: what should run is PENDING until it is started again."""
+        """Nothing runs any more, wanted or not: what should run is PENDING until it is started again.
+
+        What was scaled to zero still is.
+        """
         wanted = (functions.c.running, functions.c.revision > 0, ~functions.c.deleted)
+        up = sa.select(functions.c.uid).where(*wanted, functions.c.state != DeploymentState.IDLE)
         async with self._db.write() as conn:
-            for uid in list((await conn.execute(sa.select(functions.c.uid).where(*wanted))).scalars()):
+            for uid in list((await conn.execute(up)).scalars()):
                 number = await next_version(conn)
                 fields = {"state": DeploymentState.PENDING, "message": "", "changed_at": now}
                 fields |= {"deployment_version": number, "report_number": number}

@@ -30,6 +30,7 @@ functions = sa.Table(
     sa.Column("report_number", sa.BigInteger, nullable=False),
     sa.Column("reported_number", sa.BigInteger, nullable=False),
     sa.Column("traceparent", sa.String(64), nullable=False),
+    sa.Column("idle_ttl_s", sa.Double, nullable=False),
 )
 """Desired state as last told by the registry, the deployment as last decided, and what of it was reported.
 

@@ -103,6 +103,8 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
             channels,
             origins=spec.allowed_origins,
             observing=settings.observing(SystemClock()),
+            blob_url=settings.blob_url,
+            namespaces=settings.namespaces,
         )
         await stack.enter_async_context(serving(facade, settings.gateway_rest_address))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -48,6 +48,9 @@ class GatewaySettings(MeshSettings):
     """Names, besides `default`, under which older clients ask for the usage of the mesh's machine; comma-separated.
     FNMESH_CLUSTER_ALIASES is another name of this setting.
     """
+    gateway_namespaces: str = "default"
+    """Namespaces that clients of a cluster may name when they deploy to this machine; comma-separated. They are all the
+    same place."""
     gateway_request_head_s: float = Field(default=15.0, gt=0)
     """How long a client may take to send the head of a request; then it is answered 408."""
     gateway_hold_s: float = Field(default=10.0, ge=0)
@@ -88,6 +91,11 @@ class GatewaySettings(MeshSettings):
             lines=Loki(loki, clock, timeout_s=PATIENCE_S) if loki else None,
             metrics=Prometheus(prometheus, clock, timeout_s=PATIENCE_S) if prometheus else None,
         )
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces of `gateway_namespaces`."""
+        return _listed(self.gateway_namespaces)
 
     @property
     def listen(self) -> tuple[str, int]:

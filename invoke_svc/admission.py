@@ -60,9 +60,10 @@ class Instance:
 
 
 class _Function:
-    __slots__ = ("instances", "waiters", "waiting")
+    __slots__ = ("instances", "used", "waiters", "waiting")
 
     def __init__(self) -> None:
+        self.used = False
         self.instances: dict[str, Instance] = {}
         self.waiters: deque[tuple[asyncio.Future[Instance], int]] = deque()
         self.waiting = 0
@@ -86,12 +87,14 @@ class _Function:
 class Admission:
     """The instances of all functions, and the requests that wait for them.
 
-    `on_released` is called with the identifier of an instance that takes no new requests and has none left.
+    `on_released` is called with the identifier of an instance that takes no new requests and has none left,
+    `on_cold` with that of a function for which a request waits and no instance is ready.
     """
 
     def __init__(self, limits: QueueLimits, on_released: Callable[[str], None] = lambda _: None) -> None:
         self._limits = limits
         self.on_released = on_released
+        self.on_cold: Callable[[str], None] = lambda _: None
         self._functions: dict[str, _Function] = {}
         self._instances: dict[str, Instance] = {}
         self.waiting = 0
@@ -106,6 +109,7 @@ class Admission:
             return None
         instance = function.roomiest(route.revision)
         if instance is not None:
+            function.used = True
             instance.inflight += 1
             self.inflight += 1
         return instance
@@ -131,9 +135,12 @@ class Admission:
             raise queue_full()
         future: asyncio.Future[Instance] = asyncio.get_running_loop().create_future()
         function.waiters.append((future, route.revision))
+        function.used = True
         function.waiting += 1
         self.waiting += 1
         self._serve_waiters(function)
+        if not function.ready:
+            self.on_cold(route.uid)
         try:
             async with asyncio.timeout(limit_s):
                 return await future
@@ -206,6 +213,20 @@ class Admission:
             instance.inflight += 1
             self.inflight += 1
             future.set_result(instance)
+
+    def waits_cold(self, uid: str) -> bool:
+        """Whether a request waits for the function, and none of its instances is ready."""
+        function = self._functions.get(uid)
+        return function is not None and function.waiting > 0 and not function.ready
+
+    def take_used(self) -> list[str]:
+        """Functions that had requests since this was last asked, or have some now."""
+        used = []
+        for uid, function in self._functions.items():
+            if function.used or function.waiting or any(one.inflight for one in function.instances.values()):
+                function.used = False
+                used.append(uid)
+        return used
 
     # --- what the registry and deploy_svc say ---
 

@@ -22,7 +22,7 @@ from fnmesh.invoke.v1 import (
 )
 from invoke_svc import service_http
 from invoke_svc.admission import Admission, QueueLimits
-from invoke_svc.endpoints import EndpointWatch, Retirer
+from invoke_svc.endpoints import Activator, EndpointWatch, Retirer
 from invoke_svc.exchange import Dispatcher
 from invoke_svc.executions import ExecutionRecorder
 from invoke_svc.jobs.schedule_service import SERVICE_NAME as SCHEDULE_SERVICE
@@ -102,8 +102,8 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
         )
         watch = RegistryWatch(registry, routes, admission.route_changed)
         endpoints = EndpointWatch(deploy, admission)
-        retirer = Retirer(deploy)
-        dispatcher = Dispatcher(admission, retirer.retire, grace_s=settings.invoke_grace_s)
+        activator, retirer = Activator(deploy, admission), Retirer(deploy)
+        dispatcher = Dispatcher(admission, retirer.retire, grace_s=settings.invoke_grace_s, key_of=token.instance_key)
         recorder = ExecutionRecorder(
             store,
             SystemClock(),
@@ -114,7 +114,9 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
         verifier = CachedKeyVerifier(RemoteKeyVerifier(registry_channel)) if settings.auth == "keys" else None
         direct = InvokeService(
             routes, watch, registry, dispatcher, recorder, store,
-            DirectLimits(settings.invoke_max_body_bytes, settings.invoke_max_answer_bytes),
+            DirectLimits(
+                settings.invoke_max_body_bytes, settings.invoke_max_answer_bytes, settings.invoke_body_bytes_kept
+            ),
         )  # fmt: skip
 
         stats_store = StatsStore(database, SystemClock())
@@ -132,7 +134,7 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
             lane.register(server)
 
         pruning = run_forever(stats_store.prune, interval_s=3600.0, name="run_counts")
-        await stack.enter_async_context(_running(watch.run(), endpoints.run(), retirer.run(), pruning))
+        await stack.enter_async_context(_running(watch.run(), endpoints.run(), activator.run(), retirer.run(), pruning))
         await stack.enter_async_context(recorder.running())
         clearing = run_forever(jobs.housekeeping.step, interval_s=HOUSEKEEPING_S, name="job housekeeping")
         await stack.enter_async_context(_running(clearing))

@@ -141,6 +141,14 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
         return chunks
 
+    async def peek(self, at_most: int) -> bytes:
+        """The beginning of the body, which can still be read: all of it, or so many bytes at least. Raises as read."""
+        while not self.complete and self._buffered < at_most:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return b"".join(self._chunks)
+
     @property
     def unread(self) -> bool:
         """Whether something has come that nobody has read yet."""

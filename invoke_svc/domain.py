@@ -35,8 +35,9 @@ class Route:
 
     `path` has no leading slash. `methods` empty means all. `revision` is the one that should serve, 0 where none
     should. `failure` says why nothing can be started, empty while something may. `foreign` means that the
-    workload is not one of our runtimes: it has no direct-invoke path and knows nothing of time limits. `body_event`
-    means that its handler gets the body of a request as its event.
+    workload is not one of our runtimes: it has no direct-invoke path and knows nothing of time limits; `component`
+    that it is a host of Spin components, whose failures look alike. `body_event` means that its handler gets the body
+    of a request as its event. `invocation_url` is where direct invokes go while nothing is deployed.
     """
 
     uid: str
@@ -51,7 +52,9 @@ class Route:
     needs_key: bool = False
     failure: str = ""
     foreign: bool = False
+    component: bool = False
     body_event: bool = False
+    invocation_url: str = ""
     version: int = 0
 
     def answers(self, method: str) -> bool:
@@ -95,6 +98,9 @@ class Run:
     error: str = ""
     request_bytes: int = 0
     response_bytes: int = 0
+    request_body: str = ""
+    """Beginning of a direct invoke's payload, as it may be kept (bodies.py)."""
+    response_body: str = ""
 
 
 class MethodNotAllowed(Unimplemented):

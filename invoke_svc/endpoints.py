@@ -18,6 +18,8 @@ log = get_logger(__name__)
 RETIREMENTS_LIMIT = 1000
 RETIRE_ATTEMPTS = 5
 _BACKOFF = Backoff(first_s=0.1, limit_s=2.0)
+_TELL_USE_S = 1.0
+_ASK_AGAIN_S = 1.0
 
 
 class EndpointWatch:
@@ -32,6 +34,7 @@ class EndpointWatch:
         self._applied = 0
         self._acknowledged = -1
         self._released: set[str] = set()
+        self._used: list[str] = []
         self._news = asyncio.Event()
         admission.on_released = self._on_released
 
@@ -58,17 +61,17 @@ class EndpointWatch:
         call = self._stub.WatchEndpoints()
         failure: MeshError | None = None
         async with asyncio.TaskGroup() as tasks:
-            answering = None
+            working: list[asyncio.Task[None]] = []
             try:
                 await call.write(pb.WatchEndpointsRequest(hello=pb.Hello(watcher=self._watcher)))
-                answering = tasks.create_task(self._acknowledge(call))
+                working += [tasks.create_task(self._acknowledge(call)), tasks.create_task(self._look_for_use())]
                 async for message in call:
                     self.apply(message)
             except MeshError as error:
                 failure = error
             finally:
-                if answering is not None:
-                    answering.cancel()
+                for task in working:
+                    task.cancel()
                 call.cancel()
         if failure is not None:
             raise failure
@@ -78,14 +81,26 @@ class EndpointWatch:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                ack = pb.Ack(applied_version=self._applied, released_instances=sorted(self._released))
+                ack = pb.Ack(
+                    applied_version=self._applied,
+                    released_instances=sorted(self._released),
+                    used_functions=self._used,
+                )
                 self._released.clear()
-                if ack.released_instances or ack.applied_version > self._acknowledged:
+                self._used = []
+                if ack.released_instances or ack.used_functions or ack.applied_version > self._acknowledged:
                     await call.write(pb.WatchEndpointsRequest(ack=ack))  # type: ignore[attr-defined]
                     self._acknowledged = ack.applied_version
         except MeshError as error:
             # The reader sees the end of the stream too, and begins again.
             log.debug("endpoint_ack_failed", reason=error.reason)
+
+    async def _look_for_use(self) -> None:
+        while True:
+            await asyncio.sleep(_TELL_USE_S)
+            self._used = self._admission.take_used()
+            if self._used:
+                self._news.set()
 
     def apply(self, message: pb.WatchEndpointsResponse) -> None:
         """Takes over one message of the stream."""
@@ -122,6 +137,39 @@ class EndpointWatch:
         self._applied = max(self._applied, version)
         if self._seen is None:
             self._news.set()
+
+
+class Activator:
+    """Asks deploy_svc for instances of functions that were scaled to zero, while requests wait for one."""
+
+    def __init__(self, stub: pb_grpc.EndpointServiceAsyncStub, admission: Admission) -> None:
+        self._stub = stub
+        self._admission = admission
+        self._asking: set[str] = set()
+        self._wanted: asyncio.Queue[str] = asyncio.Queue()
+        admission.on_cold = self._on_cold
+
+    def _on_cold(self, uid: str) -> None:
+        if uid not in self._asking:
+            self._asking.add(uid)
+            self._wanted.put_nowait(uid)
+
+    async def run(self) -> None:
+        """Asks until cancelled, for each function by itself."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                tasks.create_task(self._ask(await self._wanted.get()))
+
+    async def _ask(self, uid: str) -> None:
+        try:
+            while self._admission.waits_cold(uid):
+                try:
+                    await self._stub.ActivateFunction(pb.ActivateFunctionRequest(function_uid=uid))
+                except MeshError as error:
+                    log.debug("function_not_activated", function=uid, reason=error.reason)
+                await asyncio.sleep(_ASK_AGAIN_S)
+        finally:
+            self._asking.discard(uid)
 
 
 class Retirer:

@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Callable
 from opentelemetry.trace import SpanContext
 
 from invoke_svc.admission import Admission, Instance
+from invoke_svc.component_errors import component_error
 from invoke_svc.connection import Connection, NotSent
 from invoke_svc.domain import PayloadTooLarge, RequestTooSlow, Route, Run, timed_out
-from invoke_svc.http_head import AnswerHead, answer_head
+from invoke_svc.http_head import AnswerHead, answer_head, with_header
 from mesh.errors import MeshError, Unavailable
 from mesh.telemetry import emit_span
 
@@ -170,11 +171,21 @@ class Exchange:
 
 
 class Dispatcher:
-    """Sends requests. `retire(instance uid, why)` is called for an instance whose handler cannot be stopped."""
+    """Sends requests. `retire(instance uid, why)` is called for an instance whose handler cannot be stopped; `key_of`
+    an instance is shown to hosts of components, which others on their machine could call too.
+    """
 
-    def __init__(self, admission: Admission, retire: Callable[[str, str], None], *, grace_s: float) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        retire: Callable[[str, str], None],
+        *,
+        grace_s: float,
+        key_of: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self._admission = admission
         self._retire = retire
+        self._key_of = key_of
         self._grace_s = grace_s
 
     async def begin(
@@ -199,12 +210,15 @@ class Dispatcher:
             instance = await self._queue(route, run, limit_s, at_most_s, parent)
         while True:
             exchange = await self._send(route, run, instance, request, to_head, upload)
+            began = time.monotonic()
             if exchange is not None:
                 try:
                     exchange.limit(limit_s, self._grace_s)
                     await exchange.connection.answer_head()
                     connection = exchange.connection
                     head = exchange.head = answer_head(connection.status, connection.headers)
+                    if route.component:
+                        await _check_component(connection, limit_s, began, to_head=to_head)
                     if connection.status == _TIMEOUT and head.timeout and not route.foreign:
                         if head.timeout == "stuck":
                             self._retire(instance.state.uid, "its handler did not stop at its time limit")
@@ -234,6 +248,8 @@ class Dispatcher:
         pool = instance.pool
         run.instance = instance.state.uid
         run.revision = instance.state.revision
+        if route.component:
+            request = with_header(request, f"x-fn-instance-key: {self._key_of(run.instance)}")
         try:
             while True:
                 connection = pool.take()
@@ -281,3 +297,10 @@ class Dispatcher:
             if parent is not None:
                 name = "cold start" if run.cold_start else "queue"
                 emit_span(name, parent, began, began + int(waited_s * 1e9), error=error)
+
+
+async def _check_component(connection: Connection, limit_s: float, began: float, *, to_head: bool) -> None:
+    """Raises the error that a Spin host's answer stands for."""
+    error = await component_error(connection, limit_s, time.monotonic() - began, to_head=to_head)
+    if error is not None:
+        raise error

@@ -124,6 +124,12 @@ class RequestHead:
         return text.encode("utf-8", "surrogateescape")
 
 
+def with_header(request: bytes, line: str) -> bytes:
+    """An encoded request, or the head of one, with one header more."""
+    first, _, rest = request.partition(b"\r\n")
+    return b"%s\r\n%s\r\n%s" % (first, line.encode(), rest)
+
+
 _DROP = ""
 _TAKE = "(taken)"
 _COOKIE = "(cookie)"

@@ -19,8 +19,10 @@ class ExecutionStore(Protocol):
         """One record."""
         ...
 
-    async def newest(self, function_uid: str, limit: int, before: str | None) -> list[Run]:
-        """At most `limit` records of a function, newest first, all of them older than the one called `before`."""
+    async def newest(self, function_uid: str, limit: int, before: str | None, *, bodies: bool = False) -> list[Run]:
+        """At most `limit` records of a function, newest first, all of them older than the one called `before`;
+        without the beginnings of bodies unless asked for.
+        """
         ...
 
     async def prune(self, function_uids: Sequence[str], kept: int, oldest: float) -> int:

@@ -121,7 +121,9 @@ def route_of(snapshot: pb.FunctionSnapshot) -> Route:
         needs_key=function.access == function_pb2.ACCESS_KEY,
         failure=(function.deployment_message or "The function could not be started.") if failed else "",
         foreign=function.runtime in _FOREIGN,
+        component=function.runtime == function_pb2.RUNTIME_SPIN,
         body_event=function.event_format == function_pb2.EVENT_FORMAT_BODY,
+        invocation_url=function.invocation_url,
         version=snapshot.version,
     )
 

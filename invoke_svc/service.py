@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,9 @@ from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registr
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
 from fnmesh.invoke.v1 import invoke_pb2, invoke_service_pb2_grpc
 from fnmesh.invoke.v1 import invoke_service_pb2 as pb
+from invoke_svc.bodies import kept
 from invoke_svc.domain import CLIENT_GONE, NotDeployed, PayloadTooLarge, Route, Run, Trigger, function_unknown
+from invoke_svc.elsewhere import Elsewhere, headers_of
 from invoke_svc.exchange import Dispatcher, Exchange, Upload
 from invoke_svc.http_head import RequestHead, answer_headers
 from invoke_svc.identity import new_run_uid, new_trace
@@ -32,6 +34,7 @@ from mesh.errors import InvalidArgument, MeshError, NotFound, ResourceExhausted
 
 PIECE_BYTES = 1024 * 1024
 DIRECT_TARGET = "/.fnmesh/invoke"
+_WITH_BODIES = 200  # of them on a page: together they are far below what a message may have
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class DirectLimits:
 
     payload_bytes: int
     answer_bytes: int
+    body_bytes_kept: int = 0
+    """How much of both is kept with the record of a run."""
 
 
 class RunFailed(Exception):
@@ -71,14 +76,25 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
         self._recorder = recorder
         self._store = store
         self._limits = limits
+        self._elsewhere = Elsewhere(limits.answer_bytes)
 
     async def Invoke(self, request: pb.InvokeRequest, context: Any) -> pb.InvokeResponse:
-        route = await self._callable(request.name)
+        route = await self._callable(request.name, or_elsewhere=True)
         if len(request.payload) > self._limits.payload_bytes:
             raise PayloadTooLarge(self._limits.payload_bytes)
+        limit_s = _limit_s(route, request)
+        payload = request.payload or b"{}"
         with self._recorded(route) as run, _span(route):
-            exchange, body = await self._call(route, run, request.payload, _limit_s(route, request), None)
-        answer = self._answer(run, exchange)
+            run.request_body = kept(payload, self._limits.body_bytes_kept)
+            if route.revision:
+                exchange, body = await self._call(route, run, request.payload, limit_s, None)
+                headers = answer_headers(exchange.connection.headers)
+            else:
+                run.request_bytes = len(request.payload)
+                found = await self._elsewhere.call(route.invocation_url, payload, limit_s, run)
+                body, headers = found.body, headers_of(found)
+            run.response_body = kept(body, self._limits.body_bytes_kept)
+        answer = self._answer(run, headers)
         answer.payload = body
         return answer
 
@@ -130,14 +146,15 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
             async with _moving(upload):
                 exchange = await self._begin(route, run, data, limit_s, upload)
                 try:
-                    await context.write(pb.InvokeStreamResponse(head=self._answer(run, exchange)))
+                    head = self._answer(run, answer_headers(exchange.connection.headers))
+                    await context.write(pb.InvokeStreamResponse(head=head))
                     while piece := await exchange.connection.read():
                         run.response_bytes += len(piece)
                         for at in range(0, len(piece), PIECE_BYTES):
                             await context.write(pb.InvokeStreamResponse(chunk=piece[at : at + PIECE_BYTES]))
                 finally:
                     self._dispatcher.end(route, exchange)
-        await context.write(pb.InvokeStreamResponse(end=self._answer(run, None)))
+        await context.write(pb.InvokeStreamResponse(end=self._answer(run)))
 
     async def GetExecution(self, request: pb.GetExecutionRequest, context: Any) -> invoke_pb2.Execution:
         workspace, function, uid = names.parse(names.EXECUTION, request.name)
@@ -150,10 +167,12 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
         workspace, function = names.parse(names.FUNCTION, request.parent, field="parent")
         route = await self._readable(workspace, function)
-        size = pages.page_size(request.page_size)
+        most = _WITH_BODIES if request.with_bodies else pages.MAX_PAGE_SIZE
+        size = pages.page_size(request.page_size, maximum=most)
         query = f"executions {route.uid}"
         position = pages.decode_token(query, request.page_token, (str,))
-        runs = await self._store.newest(route.uid, size + 1, str(position[0]) if position else None)
+        before = str(position[0]) if position else None
+        runs = await self._store.newest(route.uid, size + 1, before, bodies=request.with_bodies)
         more = len(runs) > size
         runs = runs[:size]
         return pb.ListExecutionsResponse(
@@ -167,12 +186,12 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
         """The function of a resource name, deployed, for a caller who may invoke it."""
         return await self._callable(name)
 
-    async def _callable(self, name: str) -> Route:
+    async def _callable(self, name: str, *, or_elsewhere: bool = False) -> Route:
         workspace, function = names.parse(names.FUNCTION, name)
         require_scope(Scope.INVOKE)
         route = await self._find(workspace, function)
         require_scope(Scope.INVOKE, route.workspace)
-        if not route.revision:
+        if not route.revision and not (or_elsewhere and route.invocation_url):
             raise NotDeployed
         return route
 
@@ -241,15 +260,14 @@ class InvokeService(invoke_service_pb2_grpc.InvokeServiceServicer):
                 )
         return b"".join(pieces)
 
-    def _answer(self, run: Run, exchange: Exchange | None) -> pb.InvokeResponse:
+    def _answer(self, run: Run, headers: Iterable[tuple[str, str]] = ()) -> pb.InvokeResponse:
         answer = pb.InvokeResponse(
             status_code=run.status,
             execution=f"{run.function_name}/executions/{run.uid}",
             trace_id=run.trace_id,
         )
-        if exchange is not None:
-            for name, value in answer_headers(exchange.connection.headers):
-                answer.headers.add(name=name, value=value)
+        for name, value in headers:
+            answer.headers.add(name=name, value=value)
         if run.duration_s:
             answer.duration.CopyFrom(_duration(run.duration_s))
         return answer
@@ -331,6 +349,8 @@ def to_execution(route: Route, run: Run) -> invoke_pb2.Execution:
         request_bytes=run.request_bytes,
         response_bytes=run.response_bytes,
         request_line=run.request_line,
+        request_body=run.request_body,
+        response_body=run.response_body,
     )
     execution.start_time.FromNanoseconds(int(run.started * 1e9))
     return execution

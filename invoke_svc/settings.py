@@ -32,6 +32,8 @@ class InvokeSettings(MeshSettings):
     """Newest execution records kept for each function."""
     invoke_execution_days: float = Field(default=14.0, gt=0)
     """Age at which an execution record is forgotten."""
+    invoke_body_bytes_kept: int = Field(default=4096, ge=0, le=4096)
+    """How much of the payload and of the answer of a direct invoke is kept with its record; 0 keeps nothing."""
     invoke_flush_interval_s: float = Field(default=0.5, gt=0)
     """How often execution records are written."""
 
@@ -41,6 +43,10 @@ class InvokeSettings(MeshSettings):
     """Scripts that this process has run at once."""
     invoke_job_workspace_concurrency: int = Field(default=64, ge=1)
     """Jobs of one workspace that run at once, in all processes together."""
+    invoke_job_queue_limit: int = Field(default=200_000, ge=1)
+    """Jobs of one workspace that wait in the queue; one more is refused."""
+    invoke_job_orphans_s: float = Field(default=5.0, gt=0)
+    """How often is looked for jobs of workspaces that were deleted: they are cancelled."""
     invoke_job_lease_s: float = Field(default=10.0, gt=0)
     """How long after its last sign of life a worker's jobs are taken from it."""
     invoke_job_poll_s: float = Field(default=0.5, gt=0)

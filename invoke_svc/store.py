@@ -18,6 +18,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 PRUNE_ROWS = 50_000
 
 _COLUMNS = tuple(column.name for column in executions.columns)
+_WITHOUT_BODIES = tuple(one for one in executions.columns if one.name not in ("request_body", "response_body"))
 _INSERT = sa.text(
     f"INSERT INTO executions ({', '.join(_COLUMNS)}) "  # noqa: S608 -- names of columns only
     f"VALUES ({', '.join(':' + name for name in _COLUMNS)}) ON CONFLICT DO NOTHING"
@@ -46,8 +47,9 @@ class SqlExecutionStore:
             row = (await conn.execute(query)).one_or_none()
         return None if row is None else _run(row)
 
-    async def newest(self, function_uid: str, limit: int, before: str | None) -> list[Run]:
-        query = sa.select(executions).where(executions.c.function_uid == function_uid)
+    async def newest(self, function_uid: str, limit: int, before: str | None, *, bodies: bool = False) -> list[Run]:
+        columns = executions.columns if bodies else _WITHOUT_BODIES
+        query = sa.select(*columns).where(executions.c.function_uid == function_uid)
         if before is not None:
             query = query.where(executions.c.uid < before)
         query = query.order_by(executions.c.uid.desc()).limit(limit)

@@ -25,6 +25,8 @@ executions = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("request_bytes", sa.BigInteger, nullable=False),
     sa.Column("response_bytes", sa.BigInteger, nullable=False),
+    sa.Column("request_body", sa.Text, nullable=False),
+    sa.Column("response_body", sa.Text, nullable=False),
     sa.Index("executions_by_age", "uid"),
 )
 

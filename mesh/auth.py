@@ -94,6 +94,10 @@ class ServiceToken:
         """Compares in constant time."""
         return hmac.compare_digest(self._bytes, given.encode() if isinstance(given, str) else given)
 
+    def instance_key(self, instance: str) -> str:
+        """What a request to that instance carries, where anybody on the machine could send it one: 32 hex digits."""
+        return hmac.new(self._bytes, f"instance {instance}".encode(), "sha256").hexdigest()[:32]
+
     def __repr__(self) -> str:
         return "ServiceToken(****)"
 

@@ -22,6 +22,11 @@ _SECRET_VALUE = re.compile(r"fnm_[0-9A-Za-z]{8,}|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)
 STRUCK = "****"
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what has this name is nothing to be shown."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def redact(name: str, value: object) -> object:
     """The value as it may be written: struck out where its name or its form says that it is secret."""
     if _SECRET_NAME.search(name):
@@ -110,6 +115,7 @@ def setup(service: str, level: str = "info", stream: IO[str] | None = None) -> N
         "urllib3",
         "docker",
         "httpx",
+        "httpcore",
         "watchfiles",
     ):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -21,6 +21,7 @@ _NOT_OURS = frozenset({"FNMESH_SERVER", "FNMESH_API_KEY", "FNMESH_REQUIRE"})
 
 OLDER_NAMES = {
     "FNMESH_CLUSTER_ALIASES": "gateway_cluster_aliases",
+    "FNMESH_INVOCATION_URL_ALLOW": "registry_invocation_url_allow",
     "LOKI_SERVICE_URL": "loki_url",
     "PROMETHEUS_SERVICE_URL": "gateway_prometheus_url",
 }

@@ -17,6 +17,7 @@ from mesh.loops import run_forever
 from mesh.main import StartupError
 from mesh.membership import joined
 from mesh.rpc_server import BoundServer, serve
+from mesh.secrets_key import DecryptionError, load_cipher
 from registry_svc import bootstrap, internal_service, service
 from registry_svc.api_keys import ApiKeys, StoreKeyVerifier
 from registry_svc.changes import Changes
@@ -24,7 +25,6 @@ from registry_svc.context import Context
 from registry_svc.key_store import KeyStore
 from registry_svc.repeats import Repeats
 from registry_svc.secret_store import SecretStore
-from registry_svc.secrets_key import DecryptionError, load_cipher
 from registry_svc.settings import RegistrySettings
 from registry_svc.store import FunctionStore, WorkspaceStore
 from registry_svc.sweep import INTERVAL_S, sweep
@@ -42,8 +42,9 @@ async def running(
         database = await bootstrap.open_database(settings)
         stack.push_async_callback(database.close)
         context = Context(
-            database, cipher, clock, Changes(), WorkspaceStore(), FunctionStore(cipher), SecretStore(cipher)
-        )
+            database, cipher, clock, Changes(), WorkspaceStore(), FunctionStore(cipher), SecretStore(cipher),
+            settings.invocation_urls,
+        )  # fmt: skip
         await _check_key(context, settings)
         key_store = KeyStore()
         verifier = StoreKeyVerifier(database, key_store, clock)

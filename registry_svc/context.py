@@ -13,12 +13,13 @@ from mesh.clock import Clock
 from mesh.db import Database
 from mesh.errors import Aborted, InvalidArgument, NotFound
 from mesh.names import FUNCTION, WORKSPACE, parse
+from mesh.secrets_key import EnvCipher
 from mesh.telemetry import current_context, format_traceparent
 from registry_svc.changes import Changes
 from registry_svc.domain import Function, Revision, Workspace, decided
 from registry_svc.secret_store import SecretStore
-from registry_svc.secrets_key import EnvCipher
 from registry_svc.store import FunctionStore, WorkspaceStore
+from registry_svc.urls import UrlPatterns
 
 MAX_NUMBER = 2**31 - 1
 
@@ -34,6 +35,7 @@ class Context:
     workspaces: WorkspaceStore
     functions: FunctionStore = field(repr=False)
     secrets: SecretStore = field(repr=False)
+    invocation_urls: UrlPatterns
 
     async def save(self, conn: AsyncConnection, before: Function, after: Function, *, edited: bool = True) -> Function:
         """Writes what has become of a function; returns it as it is now. `edited` by a person: it gets a new etag."""

@@ -104,9 +104,7 @@ def function_to_proto(function: Function, *, env: str = "masked") -> function_pb
         target=int(spec.target),  # type: ignore[arg-type]
         env=shown,
         limits=limits_to_proto(spec.run.limits),
-        scaling=function_pb2.Scaling(
-            min_instances=spec.scaling.min_instances, max_instances=spec.scaling.max_instances
-        ),
+        scaling=scaling_to_proto(spec.scaling),
         event_format=int(spec.run.event_format),  # type: ignore[arg-type]
         access=int(spec.access),  # type: ignore[arg-type]
         handler=spec.run.handler,
@@ -121,6 +119,7 @@ def function_to_proto(function: Function, *, env: str = "masked") -> function_pb
         delete_time=to_timestamp(function.delete_time),
         number=function.number,
         source_digest=function.source_digest,
+        invocation_url=spec.invocation_url,
     )
 
 
@@ -161,15 +160,29 @@ def spec_from_proto(message: function_pb2.Function, stored_env: Mapping[str, str
             handler=rules.handler(message.handler),
             event_format=enum_of(EventFormat, message.event_format, "event_format") or EventFormat.HTTP_V2,
         ),
-        scaling=_scaling(message.scaling),
+        scaling=_scaling(message),
         access=enum_of(Access, message.access, "access") or Access.PUBLIC,
         labels=rules.labels(message.labels),
+        invocation_url=message.invocation_url,
     )
 
 
-def _scaling(message: function_pb2.Scaling) -> Scaling:
-    least = message.min_instances if message.HasField("min_instances") else None
-    return rules.scaling(least, message.max_instances)
+def _scaling(function: function_pb2.Function) -> Scaling:
+    message = function.scaling
+    is_spin = function.runtime == function_pb2.RUNTIME_SPIN or function.target == function_pb2.TARGET_SPIN
+    return rules.scaling(
+        message.min_instances if message.HasField("min_instances") else None,
+        message.max_instances,
+        _milliseconds(message.idle_ttl) if message.HasField("idle_ttl") else 0,
+        least_by_default=0 if is_spin else 1,
+    )
+
+
+def scaling_to_proto(scaling: Scaling) -> function_pb2.Scaling:
+    """Scaling, its defaults filled in."""
+    message = function_pb2.Scaling(min_instances=scaling.min_instances, max_instances=scaling.max_instances)
+    message.idle_ttl.FromMilliseconds(scaling.idle_ttl_ms)
+    return message
 
 
 def _milliseconds(duration: Any) -> int:

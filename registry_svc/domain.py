@@ -82,10 +82,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How many instances there are."""
+    """How many instances there are, and how long one without requests is kept where the fewest is none."""
 
     min_instances: int = 1
     max_instances: int = 1
+    idle_ttl_ms: int = 300_000
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Spec:
     scaling: Scaling = field(default_factory=Scaling)
     access: Access = Access.PUBLIC
     labels: Mapping[str, str] = field(default_factory=dict)
+    invocation_url: str = ""
+    """Where direct invokes go while nothing is deployed."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ async def create_function(
     source_digest: str = "",
     number: int = 0,
 ) -> Function:
-    """Makes a function. AlreadyExists (NAME_TAKEN, PATH_TAKEN, NUMBER_TAKEN), InvalidArgument (NUMBER_INVALID)."""
+    """Makes a function. AlreadyExists (NAME_TAKEN, PATH_TAKEN, NUMBER_TAKEN), InvalidArgument (NUMBER_INVALID,
+    INVOCATION_URL_NOT_ALLOWED).
+    """
+    _check_url(context, spec)
     now = context.clock.now()
     function = Function(new_id("fn-"), workspace.uid, spec, now, now, source_digest=source_digest)
     await _check_name(context, conn, function)
@@ -74,6 +77,8 @@ async def update_function(
         await _check_name(context, conn, function)
     if (spec.path, spec.methods) != (before.spec.path, before.spec.methods):
         await _check_path(context, conn, function)
+    if spec.invocation_url != before.spec.invocation_url:
+        _check_url(context, spec)
     await _check_env_keys(context, conn, function)
     if spec.run != before.spec.run and before.serving and not defer_rollout:
         serving = await context.functions.revision(conn, function.uid, function.serving)
@@ -96,6 +101,16 @@ async def roll_out(
     revision = domain.next_revision(function, serving, run, context.clock.now())
     await context.functions.insert_revision(conn, revision)
     return domain.adopt(replace(function, latest_number=revision.number), revision.number)
+
+
+def _check_url(context: Context, spec: Spec) -> None:
+    """A function must not become a way into the network that the mesh is in."""
+    if spec.invocation_url and not context.invocation_urls.allow(spec.invocation_url):
+        rules.refuse(
+            "INVOCATION_URL_NOT_ALLOWED",
+            "invocation_url",
+            "invocation_url may only be a URL that the mesh's operator allows (FNMESH_INVOCATION_URL_ALLOW).",
+        )
 
 
 async def _check_env_keys(context: Context, conn: AsyncConnection, function: Function) -> None:

@@ -146,7 +146,10 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
 
     async def _snapshot_of(self, conn: AsyncConnection, function: Function) -> pb.FunctionSnapshot:
         (snapshot,) = await snapshots(self._context, conn, [function])
-        return _snapshot(snapshot)
+        found = _snapshot(snapshot)
+        if not self._context.invocation_urls.allow(found.function.invocation_url):  # any more, perhaps
+            found.function.invocation_url = ""
+        return found
 
 
 def _snapshot(item: Snapshot) -> pb.FunctionSnapshot:

@@ -10,12 +10,12 @@ from registry_svc.context import check_mask
 
 _MESSAGES = {
     "limits": ("memory_bytes", "cpu_millis", "timeout", "concurrency"),
-    "scaling": ("min_instances", "max_instances"),
+    "scaling": ("min_instances", "max_instances", "idle_ttl"),
 }
 FUNCTION_FIELDS = frozenset(
     {
         *("display_name", "description", "path", "methods", "runtime", "target", "env", "limits", "scaling"),
-        *("event_format", "access", "handler", "labels", "source_digest"),
+        *("event_format", "access", "handler", "labels", "source_digest", "invocation_url"),
         *(f"{outer}.{inner}" for outer, names in _MESSAGES.items() for inner in names),
     }
 )

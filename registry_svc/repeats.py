@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.auth import current_principal
 from mesh.clock import Clock
 from mesh.errors import InvalidArgument
+from mesh.secrets_key import EnvCipher
 from registry_svc.rules import request_id as checked
-from registry_svc.secrets_key import EnvCipher
 from registry_svc.tables import requests
 
 KEPT = timedelta(days=1)

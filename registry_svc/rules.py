@@ -223,9 +223,11 @@ def limits(memory_bytes: int, cpu_millis: int, timeout_ms: int, concurrency: int
     )
 
 
-def scaling(min_instances: int | None, max_instances: int) -> Scaling:
+def scaling(
+    min_instances: int | None, max_instances: int, idle_ttl_ms: int = 0, *, least_by_default: int = 1
+) -> Scaling:
     """Scaling with its defaults. SCALING_INVALID."""
-    least = 1 if min_instances is None else min_instances
+    least = least_by_default if min_instances is None else min_instances
     if not 0 <= least <= 100:
         refuse("SCALING_INVALID", "scaling.min_instances", "min_instances must be 0 to 100.")
     most = max_instances or max(1, least)
@@ -233,7 +235,9 @@ def scaling(min_instances: int | None, max_instances: int) -> Scaling:
         refuse("SCALING_INVALID", "scaling.max_instances", "max_instances must be 1 to 100.")
     if least > most:
         refuse("SCALING_INVALID", "scaling.max_instances", "max_instances must be at least min_instances.")
-    return Scaling(least, most)
+    if idle_ttl_ms and not 3000 <= idle_ttl_ms <= 24 * 3600 * 1000:
+        refuse("SCALING_INVALID", "scaling.idle_ttl", "idle_ttl must be 3 seconds to 24 hours.")
+    return Scaling(least, most, idle_ttl_ms or Scaling.idle_ttl_ms)
 
 
 def source_digest(given: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.secrets_key import EnvCipher
 from registry_svc.domain import Secret
-from registry_svc.secrets_key import EnvCipher
 from registry_svc.tables import secrets
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.db import next_version
+from mesh.secrets_key import EnvCipher
 from registry_svc.domain import (
     Access,
     Artifact,
@@ -29,7 +30,6 @@ from registry_svc.domain import (
     Workspace,
     next_number,
 )
-from registry_svc.secrets_key import EnvCipher
 from registry_svc.tables import functions, live, numbers, revisions, workspaces
 
 Row = Any  # a row of SQLAlchemy, whose columns it gives as attributes
@@ -285,6 +285,7 @@ class FunctionStore:
                 scaling=Scaling(**spec["scaling"]),
                 access=Access(spec["access"]),
                 labels=spec["labels"],
+                invocation_url=spec.get("invocation_url", ""),
             ),
             served=tuple(columns.pop("served")),
             deployment_state=DeploymentState(columns.pop("deployment_state")),
@@ -306,6 +307,7 @@ class FunctionStore:
                 "scaling": asdict(spec.scaling),
                 "access": int(spec.access),
                 "labels": dict(spec.labels),
+                "invocation_url": spec.invocation_url,
             },
             "served": list(function.served),
             "deployment_state": int(function.deployment_state),

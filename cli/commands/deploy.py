@@ -20,15 +20,20 @@ def deploy(
     name: Annotated[str | None, typer.Option(help="Name; that of the source where not given.")] = None,
     path: Annotated[str | None, typer.Option(help="Answers at /api/PATH; its name where not given.")] = None,
     method: Annotated[list[str] | None, typer.Option("--method", help="HTTP method; repeat it.")] = None,
-    target: Annotated[str | None, typer.Option(help="process or docker.")] = None,
-    runtime: Annotated[str | None, typer.Option(help="python or node; found out where not given.")] = None,
+    target: Annotated[str | None, typer.Option(help="process, docker or spin.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="python, node or spin; found out where not given.")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", "-e", metavar="K=V", help="Repeat it.")] = None,
     memory: Annotated[str | None, typer.Option(help="Of each instance, such as 256Mi.")] = None,
     cpu: Annotated[str | None, typer.Option(help="CPUs of each instance, such as 0.5.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Of a request, such as 10s.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Requests at once in an instance.")] = None,
-    min_instances: Annotated[int | None, typer.Option(help="Instances that are always there.")] = None,
+    min_instances: Annotated[
+        int | None, typer.Option(help="Instances that are always there; 0: none where nobody asks.")
+    ] = None,
     max_instances: Annotated[int | None, typer.Option(help="Most instances.")] = None,
+    idle_ttl: Annotated[
+        str | None, typer.Option(help="How long an idle one is kept with --min-instances 0, such as 5m.")
+    ] = None,
     event_format: Annotated[str | None, typer.Option(help="v2 (HTTP event) or body.")] = None,
     access: Annotated[str | None, typer.Option(help="public or key.")] = None,
     handler: Annotated[str | None, typer.Option(help="What to call in the entry file.")] = None,
@@ -52,7 +57,7 @@ def deploy(
             runtime=runtime, target=target, env=parse_pairs(env) if env else None, memory=memory, cpu=cpu,
             timeout=timeout, concurrency=concurrency, event_format=event_format, access=access,
             handler=handler, labels=parse_pairs(label) if label else None,
-            min_instances=min_instances, max_instances=max_instances,
+            min_instances=min_instances, max_instances=max_instances, idle_ttl=idle_ttl,
         )  # fmt: skip
         _deploy(mesh.deploy(source, settings), as_json=as_json)
 

@@ -20,6 +20,7 @@ class Template(StrEnum):
 
     python = "python"
     node = "node"
+    spin = "spin"
 
 
 def new(

@@ -154,6 +154,9 @@ class DockerDriver:
     async def keep_artifacts(self, digests: frozenset[str]) -> None:
         """Images are the builder's to sweep."""
 
+    async def forget(self, function: str) -> None:
+        """Containers keep nothing that outlives them."""
+
     async def vacate(self) -> None:
         """Remove the mesh's network; it is made again when needed."""
         try:

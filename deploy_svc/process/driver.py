@@ -1,53 +1,26 @@
-"""The driver of the process target.
-
-Each instance is a process in a session of its own with a directory of its own (`<run>/i/<instance>`: its socket
-`s`, HOME and TMPDIR), its output in a file, and a record of who it is: by it a restarted deploy_svc finds the
-processes of its predecessor. They are not its children then, so it learns that one ended, but not how.
+"""The driver of the process target: the mesh's own servers for Python and Node handlers, each a plain process that
+listens on the socket `s` in its instance's directory.
 """
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from deploy_svc.domain import ArtifactKind, Target
-from deploy_svc.ports import Exit, InstanceSpec, Observed, OutputLine, Started, TargetHealth
-from deploy_svc.process import proc, scratch, strays
-from deploy_svc.process.children import Child, Children
-from deploy_svc.process.output_file import OutputFiles
-from deploy_svc.process.records import Record, Records
-from deploy_svc.process.spawn import Spawner
-from deploy_svc.process.strays import Kin
-from deploy_svc.process.toolchain import Toolchain, Toolchains
-from deploy_svc.process.users import Users, end
+from deploy_svc.ports import InstanceSpec, TargetHealth
+from deploy_svc.process.spawn import Plan, server_plan
+from deploy_svc.process.supervised import ProcessPlaces, SupervisedDriver
+from deploy_svc.process.toolchain import Toolchains
+from deploy_svc.process.users import Users
 from deploy_svc.process.working_copies import WorkingCopies
 from mesh.errors import FailedPrecondition, MeshError
-from mesh.logs import get_logger
 
-log = get_logger(__name__)
-T = TypeVar("T")
-_MEMORY_POLL_S = 1.0
-_SLOW_ROUNDS = 5  # strays and files cost more to look for, and are looked for so many times less
-_STRAY_TRIES = 5
-_FILE_BYTES = 128 << 20  # its output is a file too, and is cut long before this
-_KILL_S = 10.0
+__all__ = ["ProcessDriver", "ProcessPlaces"]
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessPlaces:
-    """Directories: `instances` (sockets; short path), `records`, `logs`."""
-
-    instances: Path
-    records: Path
-    logs: Path
-
-
-class ProcessDriver:
+class ProcessDriver(SupervisedDriver):
     """Runs instances as processes. `changed` is called (on the loop) when one has ended."""
 
     target = Target.PROCESS
@@ -63,184 +36,26 @@ class ProcessDriver:
         *,
         scratch_bytes: int = 1 << 30,
     ) -> None:
-        self._places = places
-        self._copies = copies
+        super().__init__(places, copies, users, executor, changed, scratch_bytes=scratch_bytes)
         self._toolchains = toolchains
-        self._users = users
-        self._executor = executor
-        self._records = Records(places.records)
-        self._spawner = Spawner(places.instances, places.logs, file_bytes=max(scratch_bytes, _FILE_BYTES))
-        self._scratch_bytes = scratch_bytes
-        self._children = Children(changed)
-        self._files = OutputFiles()
-        self._turns: dict[int, asyncio.Lock] = {}
 
     async def check(self) -> TargetHealth:
         """Whether Python functions can be started, as which users."""
-        user = self._users.of_slot(0)
+        user = self.users.of_slot(0)
         try:
-            python = await self._in_thread(self._toolchains.find_python, user)
-            await self._in_thread(self._spawner.check, user)
+            python = await self.in_thread(self._toolchains.find_python, user)
+            await self.in_thread(self.spawner.check, user)
         except MeshError as error:
             return TargetHealth(False, error.message)
         return TargetHealth(True, f"Plain processes of this machine ({python}); not a sandbox.")
 
-    async def start(self, spec: InstanceSpec) -> Started:
-        """Start the process; ready or not is for others to find out."""
-        known = self._children.get(spec.uid)
-        if known is not None:
-            return Started(str(known.record.process), known.record.address)
+    async def plan(self, spec: InstanceSpec, user: int | None, home: Path) -> Plan:
+        """The server of the function's runtime with the function's files."""
         workload = spec.workload
         if workload.artifact.kind is not ArtifactKind.TREE:
             raise FailedPrecondition(
                 "ARTIFACT_KIND", "This revision was not built for the process target: deploy the function again."
             )
-        user = self._users.of_slot(spec.slot)
-        toolchain = await self._in_thread(self._toolchains.get, workload.runtime, user)
-        tree = await self._copies.ensure(workload.artifact.digest, workload.artifact.reference)
-        loop = asyncio.get_running_loop()
-        async with self._turn_of(user):
-            spawned = loop.run_in_executor(self._executor, self._spawn, spec, user, toolchain, tree)
-            try:
-                record = await asyncio.shield(spawned)
-            except asyncio.CancelledError:
-                await asyncio.wait({spawned})  # it is short, and whoever stops the instance next must find it
-                if spawned.exception() is None:
-                    self._children.watch(spawned.result())
-                raise
-            self._children.watch(record)
-        return Started(str(record.process), record.address)
-
-    def _turn_of(self, user: int | None) -> asyncio.Lock:
-        """Held while a process of the user is started, and while those left of it are ended: never both at once."""
-        return asyncio.Lock() if user is None else self._turns.setdefault(user, asyncio.Lock())
-
-    def _spawn(self, spec: InstanceSpec, user: int | None, toolchain: Toolchain, tree: Path) -> Record:
-        self._spawner.check(user)
-        record = self._spawner.spawn(spec, user, toolchain, tree)
-        self._records.write(record)
-        return record
-
-    async def observe(self) -> Mapping[str, Observed]:
-        """All instances that have a record, running or not."""
-        return {uid: _observed(child) for uid, child in self._children.all().items()}
-
-    async def stop(self, instance: str, grace_s: float) -> None:
-        """SIGTERM to its process group, SIGKILL after the grace, and to what it left behind."""
-        child = self._children.get(instance)
-        if child is None:
-            return
-        await self._children.end(child, grace_s, _KILL_S)
-        await self._end_strays(child.record)
-
-    async def remove(self, instance: str) -> None:
-        """Its directory, its output and its record."""
-        await self._in_thread(self._remove, instance)
-        self._children.forget(instance)
-
-    def _remove(self, instance: str) -> None:
-        scratch.remove(self._places.instances / instance)
-        self._spawner.log_path(instance).unlink(missing_ok=True)
-        self._records.delete(instance)
-
-    def output(self, instance: str, position: int) -> AsyncIterator[Sequence[OutputLine]]:
-        """The lines of its output file."""
-
-        def ended() -> bool:
-            child = self._children.get(instance)
-            return child is None or child.exit is not None
-
-        return self._files.follow(self._spawner.log_path(instance), position, ended)
-
-    async def keep_artifacts(self, digests: frozenset[str]) -> None:
-        """Delete all other working copies, but those of running instances."""
-        used = {c.record.artifact for c in self._children.all().values() if c.exit is None}
-        await self._copies.sweep(digests | used)
-
-    async def vacate(self) -> None:
-        """Nothing is shared but working copies, which are kept for the next start."""
-
-    async def run(self) -> None:
-        """Kill what uses more memory or disk than its limit, and wake the readers of output; until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._files.run())
-                tasks.create_task(self._watch_use())
-        finally:
-            self._spawner.close()
-
-    async def adopt(self) -> None:
-        """Take over the processes of a predecessor; end those that were started but not recorded."""
-        for record in await self._in_thread(self._records.load):
-            if self._children.get(record.instance) is None:
-                self._children.adopt(record)
-        known = set(self._children.all())
-        for process, instance in await self._in_thread(self._spawner.find_started):
-            if instance not in known:
-                log.warning("workload_without_record", instance=instance, pid=process.pid)
-                self._children.kill(process)
-
-    async def _watch_use(self) -> None:
-        rounds, left = 0, dict[str, list[int]]()
-        while True:
-            await asyncio.sleep(_MEMORY_POLL_S)
-            await self._in_thread(self._spawner.prepare)
-            living = [child for child in self._children.all().values() if child.exit is None]
-            rounds += 1
-            if rounds % _SLOW_ROUNDS == 0 and living:
-                left = await self._in_thread(strays.of_living, [self._kin(child.record) for child in living])
-                await self._in_thread(self._watch_scratch, living)
-            if living:
-                await self._in_thread(self._watch_memory, living, left)
-
-    def _watch_memory(self, living: Sequence[Child], left: Mapping[str, list[int]]) -> None:
-        for child in living:
-            limit, own = child.record.memory_bytes, left.get(child.record.instance, [])
-            used = proc.memory_bytes(proc.family([child.record.process.pid, *own]), limit) if limit else 0
-            if used > limit and child.exit is None:
-                self._overrun(child, Exit(out_of_memory=True, detail=_too_much(used, limit)))
-                end(own)
-
-    def _watch_scratch(self, living: Sequence[Child]) -> None:
-        limit = self._scratch_bytes
-        for child in living:
-            if scratch.used_bytes(self._places.instances / child.record.instance, limit) > limit:
-                detail = f"Out of disk: its files in HOME and TMPDIR are more than {limit >> 20} MiB or too many."
-                self._overrun(child, Exit(signal=signal.SIGKILL, detail=detail))
-
-    def _overrun(self, child: Child, why: Exit) -> None:
-        child.exit_hint = why
-        self._children.kill(child.record.process)
-
-    def _kin(self, record: Record) -> Kin:
-        return Kin(record.instance, record.process, self._places.instances / record.instance, record.user)
-
-    async def _end_strays(self, record: Record) -> None:
-        """What left the group is found by its user and environment; with the user's last instance goes all of it."""
-        async with self._turn_of(record.user):
-            others = (c for c in self._children.all().values() if c.record.instance != record.instance)
-            living = [self._kin(c.record) for c in others if c.exit is None and c.record.user == record.user]
-            if record.user is not None and not living:
-                await self._in_thread(self._users.end_all, record.user)
-            else:
-                await self._in_thread(_end_left_by, self._kin(record), living)
-
-    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)
-
-
-def _end_left_by(ended: Kin, living: Sequence[Kin]) -> None:
-    for _ in range(_STRAY_TRIES):
-        left = strays.left_by(ended, living)
-        if not left:
-            return
-        end(left)
-
-
-def _observed(child: Child) -> Observed:
-    record = child.record
-    return Observed(record.instance, str(record.process), record.address, child.exit)
-
-
-def _too_much(used: int, limit: int) -> str:
-    return f"Out of memory: it used {used >> 20} MiB, its limit is {limit >> 20} MiB."
+        toolchain = await self.in_thread(self._toolchains.get, workload.runtime, user)
+        tree = await self.copies.ensure(workload.artifact.digest, workload.artifact.reference)
+        return server_plan(spec, user, toolchain, tree, home)

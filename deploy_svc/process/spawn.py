@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +20,29 @@ from deploy_svc.process.toolchain import Toolchain, check_enterable
 from mesh.errors import Unavailable
 from runtimes.catalog import Placement, command
 
+MARK = "FNMESH_INSTANCE="
+"""Begins the word of a command line that names the instance's directory, where `--listen` does not."""
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 _MIB = 1 << 20
 _SLACK_BYTES = 64 * _MIB
 _STACK_BYTES = 8 * _MIB
 _OPEN_FILES = 4096
 _PROCESSES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the process of an instance is. `env`, the secrets among it, is in no repr and on no command line.
+
+    `limits` are RLIMIT_* by name; `memory_bytes` is what it may use before it is killed (0: no limit).
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(repr=False)
+    cwd: Path
+    address: str
+    limits: Mapping[str, int]
+    memory_bytes: int
 
 
 class Spawner:
@@ -55,7 +73,7 @@ class Spawner:
         """Give up what was made ready."""
         self._launchers.close()
 
-    def spawn(self, spec: InstanceSpec, user: int | None, toolchain: Toolchain, tree: Path) -> Record:
+    def spawn(self, spec: InstanceSpec, user: int | None, plan: Plan) -> Record:
         """Start it. Raises Unavailable where the machine has no process or memory left for it."""
         home = self._instances / spec.uid
         scratch.remove(home)
@@ -64,14 +82,12 @@ class Spawner:
         if user is not None:
             os.chown(home, user, user)
             os.chown(home / "tmp", user, user)
-        workload = spec.workload
-        limits = resource_limits(workload.limits, instances=spec.instances, own_user=user is not None)
         order: dict[str, object] = {
-            "argv": _argv(workload, toolchain, tree, f"unix:{home}/s"),
-            "env": environment(workload, home),
-            "cwd": str(tree / "app"),
+            "argv": list(plan.argv),
+            "env": dict(plan.env),
+            "cwd": str(plan.cwd),
             "user": user,
-            "limits": {**limits, "RLIMIT_FSIZE": self._file_bytes},
+            "limits": {**plan.limits, "RLIMIT_FSIZE": self._file_bytes},
         }
         try:
             pid = self._launchers.launch(str(home), order, self.log_path(spec.uid))
@@ -82,10 +98,10 @@ class Spawner:
         return Record(
             instance=spec.uid,
             process=process,
-            address=f"unix:{home}/s",
-            artifact=workload.artifact.digest,
+            address=plan.address,
+            artifact=spec.workload.artifact.digest,
             user=user,
-            memory_bytes=workload.limits.memory_bytes,
+            memory_bytes=plan.memory_bytes,
             boot=proc.boot_id(),
         )
 
@@ -96,12 +112,26 @@ class Spawner:
         for pid, words in proc.commands():
             listen = next((b for a, b in itertools.pairwise(words) if a == "--listen"), "")
             name = listen.removeprefix("unix:").removesuffix("/s")
-            name = launchers.name_of(words) or name
+            marked = next((word.removeprefix(MARK) for word in words if word.startswith(MARK)), "")
+            name = launchers.name_of(words) or marked or name
             if name.startswith(root) and "/" not in name[len(root) :]:
                 process = proc.identify(pid)
                 if process is not None:
                     found.append((process, name[len(root) :]))
         return iter(found)
+
+
+def server_plan(spec: InstanceSpec, user: int | None, toolchain: Toolchain, tree: Path, home: Path) -> Plan:
+    """The process of one of the mesh's own servers."""
+    workload = spec.workload
+    return Plan(
+        argv=_argv(workload, toolchain, tree, f"unix:{home}/s"),
+        env=environment(workload, home),
+        cwd=tree / "app",
+        address=f"unix:{home}/s",
+        limits=resource_limits(workload.limits, instances=spec.instances, own_user=user is not None),
+        memory_bytes=workload.limits.memory_bytes,
+    )
 
 
 def environment(workload: Workload, home: Path) -> dict[str, str]:

@@ -31,12 +31,16 @@ class Users:
     """Gives the function of a slot a uid of the range `first` .. `first + count - 1`.
 
     The range is entered at a place that depends on the mesh, so that two meshes of a machine do not use the same
-    users. Not as root there is only the mesh's own user (None).
+    users. With `other_half` it is entered half the range further on: for a target that must not be taken for another
+    one of the same function. Not as root there is only the mesh's own user (None).
     """
 
-    def __init__(self, mesh_id: str, *, first: int, count: int, own_only: bool | None = None) -> None:
+    def __init__(
+        self, mesh_id: str, *, first: int, count: int, own_only: bool | None = None, other_half: bool = False
+    ) -> None:
         self._first, self._count = first, count
         self._offset = int.from_bytes(hashlib.sha256(mesh_id.encode()).digest()[:4]) % count
+        self._offset += count // 2 if other_half else 0
         self._own_only = os.geteuid() != 0 if own_only is None else own_only
 
     def of_slot(self, slot: int) -> int | None:

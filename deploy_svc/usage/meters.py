@@ -44,10 +44,9 @@ class Meter(Protocol):
 class ProcessMeter:
     """Instances that are processes: with all that is in their session, or comes of them."""
 
-    target = Target.PROCESS
-
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, target: Target = Target.PROCESS) -> None:
         self._executor = executor
+        self.target = target
 
     async def capacity(self) -> Capacity:
         """This machine's."""

@@ -21,7 +21,7 @@ from mesh.errors import InvalidArgument
 from mesh.names import FUNCTION, parse
 
 SERVICE_NAME = "fnmesh.deploy.v1.UsageService"
-_LOCAL = frozenset({Target.PROCESS, Target.DOCKER})
+_LOCAL = frozenset({Target.PROCESS, Target.DOCKER, Target.SPIN})
 _FROM_MESSAGE = {number: target for target, number in TARGETS.items()}
 _LONGEST_S = KEPT_MINUTES * MINUTE_S
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from deploy_svc.containers.daemon import Daemon
+from deploy_svc.domain import Target
 from deploy_svc.settings import DeploySettings
 from deploy_svc.store import Store
 from deploy_svc.usage.meters import DockerMeter, ProcessMeter
@@ -26,7 +27,7 @@ async def open_usage(
     executor = ThreadPoolExecutor(1, "deploy-usage")
     daemon = Daemon(settings.deploy_docker_host)
     store = UsageStore(database)
-    meters = (ProcessMeter(executor), DockerMeter(daemon))
+    meters = (ProcessMeter(executor), ProcessMeter(executor, Target.SPIN), DockerMeter(daemon))
     sampler = Sampler(instances, meters, store, clock, interval_s=settings.deploy_usage_interval_s)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -34,7 +34,7 @@ REST_PATHS = (
     *("/api/upload", "/api/project", "/api/log", "/api/health"),
 )
 _JOB_TREES = ("/api/execute", "/api/jobs", "/api/projects")
-REST_TREES = ("/callbacks/", "/deploy/", "/api/workspaces", "/api/functions", "/api/cloudwatch", *_JOB_TREES)
+REST_TREES = ("/callbacks/", "/deploy/", "/api/workspaces", "/api/functions", "/api/cloudwatch", "/api/v1", *_JOB_TREES)
 """Paths whose every continuation by segments is the REST facade's."""
 HTTP_SERVICE = "fnmesh.internal.invoke.v1.HttpService"
 TRACE_HEADER = "x-fn-trace"

@@ -11,12 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from fnmesh.build.v1 import build_service_pb2 as build_pb
+from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
 from fnmesh.registry.v1 import function_pb2
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
 from gateway.rest import convert, sources, words
 from gateway.rest.caller import Caller, Mesh
+from gateway.rest.codes import Code
 from gateway.rest.problems import answers
-from mesh.errors import AlreadyExists, NotFound
+from mesh.errors import AlreadyExists, NotFound, Unimplemented
 
 router = APIRouter(tags=["callbacks"])
 
@@ -112,7 +114,7 @@ async def create_callback(given: CallbackIn, mesh: Mesh) -> Callback:
             source_digest=digest,
         ),
     )
-    return _callback(function, sources.Code(given.code, given.library))
+    return _callback(function, Code(given.code, given.library))
 
 
 @router.get("/callbacks/", responses=answers(), summary="All callbacks")
@@ -130,7 +132,7 @@ async def list_callbacks(mesh: Mesh) -> list[Callback]:
 
     async def whole(function: function_pb2.Function) -> Callback:
         async with gate:
-            return _callback(function, await sources.read(mesh, function.name))
+            return _callback(function, await sources.read(mesh, function))
 
     found.sort(key=lambda function: function.number)
     return list(await asyncio.gather(*(whole(function) for function in found)))
@@ -146,13 +148,13 @@ async def get_callback(
     if reveal:
         request = registry_pb.GetFunctionRequest(name=function.name, reveal_env=True)
         function = await mesh.registry.GetFunction(request)
-    return _callback(function, await sources.read(mesh, function.name))
+    return _callback(function, await sources.read(mesh, function))
 
 
 @router.put("/callbacks/{callback_id}", responses=answers(404, 409), summary="Change a callback")
 async def update_callback(callback_id: Number, given: CallbackChange, mesh: Mesh) -> Callback:
     function = await _find(mesh, callback_id)
-    stored = await sources.read(mesh, function.name)
+    stored = await sources.read(mesh, function)
     change = function_pb2.Function(name=function.name)
     paths: list[str] = []
     if given.path is not None:
@@ -171,7 +173,7 @@ async def update_callback(callback_id: Number, given: CallbackChange, mesh: Mesh
     code = stored
     if given.code is not None or given.library is not None or given.type is not None:
         library = given.library if given.library is not None else stored.library
-        code = sources.Code(given.code if given.code is not None else stored.code, library)
+        code = Code(given.code if given.code is not None else stored.code, library)
         change.source_digest = await sources.upload(mesh, "source.zip", sources.pack(language, code.code, library))
         paths.append("source_digest")
     if paths:
@@ -195,6 +197,8 @@ async def deploy_callback(given: DeployIn, mesh: Mesh) -> DeployBegun:
         await mesh.registry.StopFunction(registry_pb.StopFunctionRequest(name=function.name))
         return DeployBegun(callback_id=given.callback_id, status="undeploying", task_id=str(uuid.uuid4()))
     target = convert.target_of(given.c_type) if given.c_type else function.target
+    if target == function_pb2.TARGET_KUBERNETES:
+        await _check_cluster(mesh)
     if target != function.target:
         request = registry_pb.UpdateFunctionRequest(
             function=function_pb2.Function(name=function.name, target=target), defer_rollout=True
@@ -205,6 +209,13 @@ async def deploy_callback(given: DeployIn, mesh: Mesh) -> DeployBegun:
     build.build.deploy = True
     made = await mesh.build.CreateBuild(build)
     return DeployBegun(callback_id=given.callback_id, status="deploying", task_id=made.uid)
+
+
+async def _check_cluster(mesh: Caller) -> None:
+    """Raises Unimplemented where this mesh cannot deploy to a cluster."""
+    for one in (await mesh.deploy.ListTargets(deploy_pb.ListTargetsRequest())).targets:
+        if one.target == function_pb2.TARGET_KUBERNETES and not one.available:
+            raise Unimplemented("TARGET_UNAVAILABLE", f"Nothing is deployed to Kubernetes. {one.message}")
 
 
 async def _create(mesh: Caller, function: function_pb2.Function) -> function_pb2.Function:
@@ -231,7 +242,7 @@ async def _find(mesh: Caller, number: int) -> function_pb2.Function:
     return function
 
 
-def _callback(function: function_pb2.Function, code: sources.Code) -> Callback:
+def _callback(function: function_pb2.Function, code: Code) -> Callback:
     return Callback(
         callback_id=function.number,
         path=function.path,

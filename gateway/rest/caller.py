@@ -16,6 +16,7 @@ from fnmesh.invoke.v1 import invoke_service_pb2_grpc as invoke_grpc
 from fnmesh.invoke.v1 import job_service_pb2_grpc as job_grpc
 from fnmesh.invoke.v1 import stats_service_pb2_grpc as stats_grpc
 from fnmesh.registry.v1 import registry_service_pb2_grpc as registry_grpc
+from gateway.rest.codes import CodeCache
 
 CALL_S = 30.0
 """Longest time that a call of a service may take, where a route says nothing else. Streams too: none is endless."""
@@ -52,7 +53,8 @@ class _Stub:
 class Caller:
     """The public services, called for one HTTP request. All calls raise MeshError."""
 
-    def __init__(self, channels: Channels, authorization: str) -> None:
+    def __init__(self, channels: Channels, authorization: str, codes: CodeCache) -> None:
+        self.codes = codes
         metadata: Metadata = (("authorization", authorization),) if authorization else ()
         self.registry = _Stub(registry_grpc.RegistryServiceStub(channels.registry), metadata)
         self.build = _Stub(build_grpc.BuildServiceStub(channels.build), metadata)
@@ -64,7 +66,8 @@ class Caller:
 
 
 def _caller(request: Request) -> Caller:
-    return Caller(request.app.state.channels, request.headers.get("authorization", ""))
+    state = request.app.state
+    return Caller(state.channels, request.headers.get("authorization", ""), state.codes)
 
 
 Mesh = Annotated[Caller, Depends(_caller)]

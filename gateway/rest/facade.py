@@ -10,8 +10,19 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from gateway.rest import callbacks, functions, jobs, observability, problems, scrape, workspaces
+from gateway.rest import (
+    callbacks,
+    deployments,
+    functions,
+    jobs,
+    observability,
+    problems,
+    scrape,
+    tasks,
+    workspaces,
+)
 from gateway.rest.caller import Channels
+from gateway.rest.codes import CodeCache
 from gateway.rest.middleware import Limited, Traced
 from gateway.rest.observing import Observing
 from gateway.rest.pages import docs_page, welcome_page
@@ -46,8 +57,12 @@ def rest_facade(
     *,
     origins: Sequence[str] = (),
     observing: Observing | None = None,
+    blob_url: str = "",
+    namespaces: Sequence[str] = ("default",),
 ) -> FastAPI:
-    """The application. `missing` names the services that have no member; pages of `origins` may call it."""
+    """The application. `missing` names the services that have no member; pages of `origins` may call it. `blob_url` is
+    where sources and artifacts are, `namespaces` are those that can be deployed to on this machine.
+    """
     app = FastAPI(
         title="fnmesh",
         version=version,
@@ -56,10 +71,13 @@ def rest_facade(
         redoc_url=None,
     )
     app.state.channels = channels
+    app.state.codes = CodeCache()
     app.state.missing = missing
     app.state.observing = observing or Observing()
+    app.state.places = tasks.Places(blob_url)
+    app.state.namespaces = frozenset(namespaces)
     problems.install(app)
-    for area in (callbacks, workspaces, functions, jobs, observability, scrape):
+    for area in (callbacks, workspaces, functions, jobs, tasks, deployments, observability, scrape):
         app.include_router(area.router)
     app.add_middleware(Limited, max_bytes=BODY_BYTES)
     app.add_middleware(Traced)

@@ -29,6 +29,15 @@ _ENV_NAMES = AliasChoices("environmentVariables", "env")
 _METHOD_NAMES = AliasChoices("httpMethods", "methods")
 
 
+class LimitsIn(words.Given):
+    """Limits of each instance; what is not there is as it was, or the default."""
+
+    memory: int | None = Field(default=None, ge=16, le=65_536, description="MiB.")
+    timeout: float | None = Field(default=None, ge=0.001, le=900, description="Seconds a request may take.")
+    cpu: float | None = Field(default=None, ge=0.01, le=256, description="CPUs.")
+    concurrency: int | None = Field(default=None, ge=1, le=1000, description="Requests at once.")
+
+
 class FunctionIn(words.Given):
     """A function to make."""
 
@@ -48,6 +57,7 @@ class FunctionIn(words.Given):
     environmentVariables: words.Env = Field(default_factory=dict, validation_alias=_ENV_NAMES)
     memory: int | None = Field(default=None, ge=16, le=65_536, description="MiB of each instance.")
     timeout: float | None = Field(default=None, ge=0.001, le=900, description="Seconds a request may take.")
+    limits: LimitsIn | None = Field(default=None, description="More limits; `memory` and `timeout` beside it go first.")
 
 
 class FunctionChange(words.Given):
@@ -65,6 +75,7 @@ class FunctionChange(words.Given):
     environmentVariables: words.Env | None = Field(default=None, validation_alias=_ENV_NAMES)
     memory: int | None = Field(default=None, ge=16, le=65_536)
     timeout: float | None = Field(default=None, ge=0.001, le=900)
+    limits: LimitsIn | None = None
     invocationUrl: str | None = Field(
         default=None,
         max_length=2048,
@@ -115,8 +126,10 @@ class Run(BaseModel):
     status: str = Field(description="success or error.")
     duration: float = Field(description="Milliseconds.")
     statusCode: int
-    requestBody: str | None = Field(description="Bodies are not kept: null.")
-    responseBody: str | None
+    requestBody: str | None = Field(
+        description="Beginning of the event of an invoke; null of a run over /api/<path>, and where it is not kept."
+    )
+    responseBody: str | None = Field(description="Beginning of what it was answered, in the same way.")
     logs: str = Field(description="What the function printed meanwhile, as far as it is among its newest lines.")
     level: str
     coldStart: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 from fastapi import Request
@@ -17,7 +18,11 @@ from gateway.rest.function_models import Function, Run
 RUNTIME_LABEL = "rest/runtime"
 """Keeps the runtime as it was written: python3.12."""
 
+ENDPOINT_LABEL = "rest/endpoint"
+"""Keeps the name that a client has for where the mesh itself runs the function; nothing is ever sent there."""
+
 _MEBIBYTE = 1024 * 1024
+_IN_CLUSTER = re.compile(r"https?://([a-z0-9-]{1,63})\.[a-z0-9-]{1,63}\.svc\.cluster\.local(?:/[!-~]{0,100})?")
 _STATUS = {
     function_pb2.DEPLOYMENT_STATE_UNSPECIFIED: "created",
     function_pb2.DEPLOYMENT_STATE_PENDING: "deploying",
@@ -32,6 +37,19 @@ _STATUS = {
 def url_of(function: function_pb2.Function, http: Request) -> str:
     """Where this mesh answers for a function."""
     return f"{http.url.scheme}://{http.headers.get('host', '')}/api/{function.path}"
+
+
+def split_url(url: str, function: function_pb2.Function, http: Request) -> tuple[str, str]:
+    """What an invocationUrl means: a name for the function's own endpoint in this mesh, or a place outside it (which
+    the registry has to allow); the other one is empty.
+    """
+    url = url.rstrip("/")
+    if url == url_of(function, http):
+        return "", ""
+    service = _IN_CLUSTER.fullmatch(url)
+    if service and service[1] == function.display_name:
+        return url, ""
+    return "", url
 
 
 def body_of(payload: bytes, content_type: str) -> tuple[Any, bool]:
@@ -62,13 +80,18 @@ def function_of(function: function_pb2.Function, stats: stats_pb.FunctionStats |
         environmentVariables=dict(function.env),
         memory=function.limits.memory_bytes // _MEBIBYTE,
         timeout=function.limits.timeout.ToMilliseconds() / 1000,
-        invocationUrl=url_of(function, http) if function.running else None,
+        invocationUrl=_invocation_url(function, http),
         invocations24h=stats.invocations if stats else 0,
         errors24h=stats.failures if stats else 0,
         avgDuration=stats.average_duration.ToNanoseconds() / 1e6 if stats else 0.0,
         createdAt=convert.time_of(function.create_time),
         updatedAt=convert.time_of(function.update_time),
     )
+
+
+def _invocation_url(function: function_pb2.Function, http: Request) -> str | None:
+    said = function.labels.get(ENDPOINT_LABEL) or function.invocation_url
+    return said or (url_of(function, http) if function.running else None)
 
 
 def run_of(execution: invoke_pb2.Execution, printed: str) -> Run:
@@ -79,8 +102,8 @@ def run_of(execution: invoke_pb2.Execution, printed: str) -> Run:
         status="error" if execution.failed else "success",
         duration=execution.duration.ToNanoseconds() / 1e6,
         statusCode=execution.status_code,
-        requestBody=None,
-        responseBody=None,
+        requestBody=execution.request_body or None,
+        responseBody=execution.response_body or None,
         logs=printed,
         level="ERROR" if execution.failed else "INFO",
         coldStart=execution.cold_start,

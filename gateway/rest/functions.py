@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import uuid
@@ -17,10 +18,10 @@ from fnmesh.registry.v1 import function_pb2
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
 from gateway.rest import convert, function_views, sources
 from gateway.rest.caller import Caller, Mesh
-from gateway.rest.function_models import Begun, Function, FunctionChange, FunctionIn, Invoked, Runs
+from gateway.rest.function_models import Begun, Function, FunctionChange, FunctionIn, Invoked, LimitsIn, Runs
 from gateway.rest.problems import answers
 from gateway.rest.workspaces import WorkspaceId
-from mesh.errors import InvalidArgument
+from mesh.errors import InvalidArgument, NotFound
 
 router = APIRouter(prefix="/api/workspaces/{workspace_id}/functions", tags=["functions"])
 
@@ -48,7 +49,7 @@ async def create_function(workspace_id: WorkspaceId, given: FunctionIn, mesh: Me
         labels={function_views.RUNTIME_LABEL: given.runtime},
         source_digest=await _upload(mesh, given.runtime, _decoded(given.code), given.library),
     )
-    _set_limits(function, given.memory, given.timeout)
+    _set_limits(function, given)
     made = await mesh.registry.CreateFunction(registry_pb.CreateFunctionRequest(parent=parent, function=function))
     return function_views.function_of(made, None, http)
 
@@ -72,7 +73,9 @@ async def list_functions(workspace_id: WorkspaceId, mesh: Mesh, http: Request) -
 @router.get("/{function_id}", responses=answers(404), summary="One function")
 async def get_function(workspace_id: WorkspaceId, function_id: FunctionId, mesh: Mesh, http: Request) -> Function:
     name = f"workspaces/{workspace_id}/functions/{function_id}"
-    return await _whole(mesh, await mesh.registry.GetFunction(registry_pb.GetFunctionRequest(name=name)), http)
+    asked = registry_pb.GetFunctionRequest(name=name)
+    function, stats = await asyncio.gather(mesh.registry.GetFunction(asked), _stats(mesh, name))
+    return function_views.function_of(function, stats.get(function.name), http)
 
 
 @router.patch("/{function_id}", responses=answers(404, 409), summary="Change a function")
@@ -102,19 +105,20 @@ async def update_function(
         change.runtime = convert.runtime_of(given.runtime)
         change.labels.update({**function.labels, function_views.RUNTIME_LABEL: given.runtime})
         paths.extend(["runtime", "labels"])
-    _set_limits(change, given.memory, given.timeout)
-    paths.extend(
-        ["limits.memory_bytes"] * (given.memory is not None) + ["limits.timeout"] * (given.timeout is not None)
-    )
+    paths.extend(_set_limits(change, given))
     if given.code is not None or given.library is not None:
-        stored = await sources.read(mesh, function.name)
+        stored = await sources.read(mesh, function)
         code = _decoded(given.code) if given.code is not None else stored.code
         library = given.library if given.library is not None else stored.library
         runtime = given.runtime or convert.type_of(function.runtime)
         change.source_digest = await _upload(mesh, runtime, code, library)
         paths.append("source_digest")
     if given.invocationUrl is not None:
-        _check_url(given.invocationUrl, function, http)
+        endpoint, change.invocation_url = function_views.split_url(given.invocationUrl, function, http)
+        paths.append("invocation_url")
+        if endpoint != function.labels.get(function_views.ENDPOINT_LABEL, ""):
+            change.labels.update({**function.labels, **change.labels, function_views.ENDPOINT_LABEL: endpoint})
+            paths.append("labels")
     if paths:
         function = await mesh.registry.UpdateFunction(request)
     return await _whole(mesh, function, http)
@@ -176,7 +180,9 @@ async def list_runs(
     page_token: Annotated[str, Query(max_length=1000)] = "",
 ) -> Runs:
     name = f"workspaces/{workspace_id}/functions/{function_id}"
-    request = invoke_service_pb.ListExecutionsRequest(parent=name, page_size=page_size, page_token=page_token)
+    request = invoke_service_pb.ListExecutionsRequest(
+        parent=name, page_size=page_size, page_token=page_token, with_bodies=True
+    )
     answer = await mesh.invoke.ListExecutions(request)
     printed: dict[str, list[str]] = {}
     if answer.executions:
@@ -192,7 +198,11 @@ async def _whole(mesh: Caller, function: function_pb2.Function, http: Request) -
 
 
 async def _stats(mesh: Caller, parent: str) -> dict[str, stats_pb.FunctionStats]:
-    answer = await mesh.stats.ListFunctionStats(stats_pb.ListFunctionStatsRequest(parent=parent))
+    """How functions ran, by name; nothing of one that was made just now."""
+    try:
+        answer = await mesh.stats.ListFunctionStats(stats_pb.ListFunctionStatsRequest(parent=parent))
+    except NotFound:
+        return {}
     return {one.function: one for one in answer.stats}
 
 
@@ -213,16 +223,22 @@ def _decoded(code: str) -> bytes:
         raise InvalidArgument("CODE_INVALID", message, fields={"code": message}) from None
 
 
-def _set_limits(function: function_pb2.Function, memory: int | None, timeout: float | None) -> None:
+def _set_limits(function: function_pb2.Function, given: FunctionIn | FunctionChange) -> list[str]:
+    """Sets the limits that are given; the paths of those."""
+    limits = given.limits or LimitsIn()
+    memory = limits.memory if given.memory is None else given.memory
+    timeout = limits.timeout if given.timeout is None else given.timeout
+    paths = []
     if memory is not None:
         function.limits.memory_bytes = memory * _MEBIBYTE
+        paths.append("limits.memory_bytes")
     if timeout is not None:
         function.limits.timeout.FromMilliseconds(round(timeout * 1000))
-
-
-def _check_url(url: str, function: function_pb2.Function, http: Request) -> None:
-    """Only its own endpoint may be said of a function: it must not become a way into the operator's network."""
-    own = function_views.url_of(function, http)
-    if url.rstrip("/") != own:
-        message = f"invocationUrl may only be {own}, where this mesh answers for the function."
-        raise InvalidArgument("INVOCATION_URL_NOT_ALLOWED", message, fields={"invocationUrl": message})
+        paths.append("limits.timeout")
+    if limits.cpu is not None:
+        function.limits.cpu_millis = round(limits.cpu * 1000)
+        paths.append("limits.cpu_millis")
+    if limits.concurrency is not None:
+        function.limits.concurrency = limits.concurrency
+        paths.append("limits.concurrency")
+    return paths

@@ -40,7 +40,8 @@ _WORDS: dict[int, Status] = {state: word for word, states in _STATES.items() for
 
 JobId = Annotated[uuid.UUID, Path(description="Identifier of the job.")]
 ProjectName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of the project.")]
-PageSize = Annotated[int, Query(ge=1, le=1000)]
+PageSize = Annotated[Annotated[int, Field(ge=1, le=1000)] | Literal[""], Query(description="100 where empty.")]
+Wanted = Annotated[Status | Literal[""] | None, Query(description="Only jobs with this status; all where empty.")]
 PageToken = Annotated[str, Query(max_length=1000, description="`next_page_token` of the page before.")]
 
 
@@ -167,9 +168,7 @@ async def execute(job_id: JobId, mesh: Mesh, given: ExecuteIn | None = None) -> 
 
 
 @router.get("/jobs", responses=answers(), summary="Jobs of all projects")
-async def list_jobs(
-    mesh: Mesh, status: Status | None = None, page_size: PageSize = 100, page_token: PageToken = ""
-) -> Jobs:
+async def list_jobs(mesh: Mesh, status: Wanted = None, page_size: PageSize = 100, page_token: PageToken = "") -> Jobs:
     return await _page(mesh, "-", status, page_size, page_token)
 
 
@@ -210,7 +209,7 @@ async def create_project(given: ProjectIn, mesh: Mesh) -> Project:
 async def list_project_jobs(
     project: ProjectName,
     mesh: Mesh,
-    status: Status | None = None,
+    status: Wanted = None,
     page_size: PageSize = 100,
     page_token: PageToken = "",
 ) -> Jobs:
@@ -243,9 +242,11 @@ def _all() -> pb.CountJobsRequest:
     return pb.CountJobsRequest(parent="workspaces/-")
 
 
-async def _page(mesh: Mesh, project: str, status: Status | None, page_size: int, page_token: str) -> Jobs:
-    request = pb.ListJobsRequest(parent=f"workspaces/{project}", page_size=page_size, page_token=page_token)
-    if status is not None:
+async def _page(
+    mesh: Mesh, project: str, status: Status | Literal[""] | None, page_size: int | Literal[""], page_token: str
+) -> Jobs:
+    request = pb.ListJobsRequest(parent=f"workspaces/{project}", page_size=page_size or 0, page_token=page_token)
+    if status:
         request.states.extend(_STATES[status])
     answer = await mesh.jobs.ListJobs(request)
     return Jobs(jobs=[_job(one) for one in answer.jobs], next_page_token=answer.next_page_token)

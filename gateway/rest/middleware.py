@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -31,6 +33,10 @@ class Traced:
             await self._app(scope, receive, send)
 
 
+_DRAINED = 4
+_DRAIN_S = 30.0
+
+
 class _TooLarge(Exception):
     """The body is over the limit."""
 
@@ -49,14 +55,16 @@ class Limited:
             return
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_bytes:
+            if b"expect" not in headers:  # who expects to be asked for it has sent nothing yet
+                await self._drain(receive)
             await self._refuse(send)
             return
-        begun = False
-        seen = 0
+        begun, more, seen = False, True, 0
 
         async def counted() -> Message:
-            nonlocal seen
+            nonlocal more, seen
             message = await receive()
+            more = bool(message.get("more_body"))
             seen += len(message.get("body", b""))
             if seen > self._max_bytes:
                 raise _TooLarge
@@ -64,15 +72,28 @@ class Limited:
 
         async def noted(message: Message) -> None:
             nonlocal begun
+            if seen > self._max_bytes and not begun:
+                return  # what the application makes of the exception
             begun = True
             await send(message)
 
-        try:
+        with contextlib.suppress(_TooLarge):
             await self._app(scope, counted, noted)
-        except _TooLarge:
-            if begun:
-                raise
+        if seen > self._max_bytes and not begun:
+            if more:
+                await self._drain(receive)
             await self._refuse(send)
+
+    async def _drain(self, receive: Receive) -> None:
+        """Takes the rest of a body and drops it, or most callers would find a closed connection and not the answer."""
+        left = _DRAINED * self._max_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
 
     async def _refuse(self, send: Send) -> None:
         body = {

@@ -81,6 +81,8 @@ async def _mesh_error(request: Request, error: Exception) -> JSONResponse:
         return _invalid(complaints or [{"loc": ["body"], "msg": error.message, "type": error.reason}], error.reason)
     if isinstance(error, FailedPrecondition) and error.reason != "NOT_DEPLOYED":
         return _problem(409, error.message, error.code.name, error.reason, {})
+    if error.reason == "SOURCE_TOO_LARGE":
+        return _problem(413, error.message, error.code.name, error.reason, {})
     headers = {}
     if isinstance(error, Unavailable) and error.reason == error.code.name:  # gRPC's own words name sockets
         error = Unavailable(error.reason, "A service of the mesh does not answer; try again in a moment.")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import re
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import IO, Literal
 
 from fnmesh.build.v1 import build_service_pb2 as build_pb
+from fnmesh.registry.v1 import function_pb2
 from gateway.rest.caller import Caller
+from gateway.rest.codes import Code
 from mesh.errors import NotFound
 
 Language = Literal["python", "node"]
@@ -24,14 +26,6 @@ _LIBRARY_FILES: dict[Language, str] = {"python": "requirements.txt", "node": "pa
 _ENTRY = re.compile(r"(handler|app|main)\.py|index\.(js|mjs|cjs)")
 _IS_MODULE = re.compile(r"^\s*(export|import)\s", re.MULTILINE)
 _IS_COMMONJS = re.compile(r"^\s*(module\.)?exports\b", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Code:
-    """What a function is made of, as far as it is text."""
-
-    code: str = ""
-    library: str | None = None
 
 
 def pack(language: Language, code: str | bytes, library: str | None) -> bytes:
@@ -63,20 +57,30 @@ async def upload(caller: Caller, filename: str, content: bytes | AsyncIterator[b
     return str(answer.source_digest)
 
 
-async def read(caller: Caller, function_name: str) -> Code:
-    """Entry file and list of libraries of a function's source; nothing where it has none (any more)."""
-    filename = ""
+async def read(caller: Caller, function: function_pb2.Function) -> Code:
+    """Entry file and list of libraries of a function's source; nothing where it has none (any more). The caller has
+    been shown the function, and may see its source.
+    """
+    if not function.source_digest:
+        return Code()
+    known = caller.codes.get(function.source_digest)
+    if known is not None:
+        return known
+    filename, digest = "", hashlib.sha256()
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as file:
         try:
-            async for part in caller.build.GetSource(build_pb.GetSourceRequest(function=function_name)):
+            async for part in caller.build.GetSource(build_pb.GetSourceRequest(function=function.name)):
                 if part.WhichOneof("part") == "filename":
                     filename = part.filename
                 else:
+                    digest.update(part.chunk)
                     await asyncio.to_thread(file.write, part.chunk)
         except NotFound:
             return Code()
         file.seek(0)
-        return await asyncio.to_thread(_read, filename, file)
+        code = await asyncio.to_thread(_read, filename, file)
+    caller.codes.put(f"sha256:{digest.hexdigest()}", code)  # what came, which may be newer than what was asked for
+    return code
 
 
 def _read(filename: str, file: IO[bytes]) -> Code:

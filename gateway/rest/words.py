@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 WORKSPACE_NAME = r"^(?!ws-)[a-z0-9][a-z0-9-]{0,62}$"
 FUNCTION_NAME = r"^(?!fn-)[a-z0-9][a-z0-9_-]{0,62}$"
-_RESERVED = "workspaces|functions|v1|upload|execute|jobs|job|project|projects|cloudwatch|log|health"
+RESERVED = "workspaces|functions|v1|upload|execute|jobs|job|project|projects|cloudwatch|log|health"
 _CHARACTER = r"[A-Za-z0-9._~!$&'()*+,;=:@-]"
 _SEGMENT = rf"(?!\.\.?(/|$)){_CHARACTER}+"
-PATH = rf"^/?(?!({_RESERVED})(/|$)){_SEGMENT}(/{_SEGMENT})*/?$"
+PATH = rf"^/?(?!({RESERVED})(/|$)){_SEGMENT}(/{_SEGMENT})*/?$"
 METHOD = r"^[A-Za-z][A-Za-z0-9-]{0,31}$"
 METHODS = r"^[A-Za-z][A-Za-z0-9-]{0,31}( *, *[A-Za-z][A-Za-z0-9-]{0,31}){0,9}$"
 RUNTIME = r"^([Pp]ython|[Nn]ode|[Nn]odejs)[0-9]{0,2}(\.[0-9x]{1,3})?$|^spin$|^wasm$"

@@ -13,6 +13,7 @@ from invoke_svc.jobs import messages
 from invoke_svc.jobs.batches import Batches
 from invoke_svc.jobs.domain import Job, JobState, Kind
 from invoke_svc.jobs.hints import JobHints
+from invoke_svc.jobs.queue_limit import QueueLimit
 from invoke_svc.jobs.store import JobStore
 from invoke_svc.jobs.workspaces import Workspaces
 from mesh import names, telemetry
@@ -46,6 +47,7 @@ class Creation:
         find_callable: Callable[[str], Awaitable[Route]],
         blobs: BlobStore,
         hints: JobHints,
+        queue_limit: QueueLimit,
         *,
         event_bytes: int,
     ) -> None:
@@ -53,6 +55,7 @@ class Creation:
         self._find_callable = find_callable
         self._blobs = blobs
         self._hints = hints
+        self.queue_limit = queue_limit
         self.event_bytes = event_bytes
         self._creating: Batches[Job, Job] = Batches(store.create)
 
@@ -92,7 +95,11 @@ class Creation:
         return Order(job, code)
 
     async def place(self, order: Order, *, start: bool, request_id: str | None = None) -> Job:
-        """Stores a job; the one that was made before with the request id, where there is one."""
+        """Stores a job; the one that was made before with the request id, where there is one. Raises
+        ResourceExhausted (JOB_QUEUE_FULL).
+        """
+        if start:
+            await self.queue_limit.let_in(order.job.workspace_uid, order.job.workspace_name)
         state = JobState.QUEUED if start else JobState.PENDING
         for _ in range(_TRIES):
             job = replace(complete(order.job), state=state, request_id=request_id)

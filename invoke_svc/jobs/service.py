@@ -60,6 +60,7 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
         if request.HasField("event"):
             event = messages.event(request.event, self._parts.creation.event_bytes)
         limit_s = messages.timeout_s(request.timeout, "timeout") if request.HasField("timeout") else None
+        await self._parts.creation.queue_limit.let_in(job.workspace_uid, job.workspace_name)
         started = await self._parts.store.start(job.uid, event, limit_s)
         if started is None:
             now = await self._get(job.uid)
@@ -116,6 +117,7 @@ class JobServicer(job_service_pb2_grpc.JobServiceServicer):
 
     async def RedriveJob(self, request: pb.RedriveJobRequest, context: Any) -> job_pb2.Job:
         job = await self._find(request.name, change=True)
+        await self._parts.creation.queue_limit.let_in(job.workspace_uid, job.workspace_name)
         redriven = await self._parts.store.redrive(job.uid)
         if redriven is None:
             now = await self._get(job.uid)

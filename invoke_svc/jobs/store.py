@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoke_svc.jobs.domain import Job, JobState
+from invoke_svc.jobs.domain import Job, JobState, Kind
 from invoke_svc.jobs.rows import COLUMNS, SHORT_COLUMNS, database_now, to_job, to_row
 from invoke_svc.jobs.tables import job_lines, jobs
 from mesh.db import Database
@@ -81,6 +81,16 @@ class JobStore:
         async with self._database.read() as conn:
             return {uid: int(count) for uid, count in await conn.execute(query)}
 
+    async def waiting(self, workspace_uid: str, most: int) -> int:
+        """How many jobs of a workspace are in the queue, counted up to `most`."""
+        kinds = [int(kind) for kind in Kind]  # as the index has them
+        mine = sa.select(jobs.c.uid).where(
+            sa.text("state = 2"), jobs.c.kind.in_(kinds), jobs.c.workspace_uid == workspace_uid
+        )
+        async with self._database.read() as conn:
+            query = sa.select(sa.func.count()).select_from(mine.limit(most).subquery())
+            return int((await conn.execute(query)).scalar_one())
+
     async def start(self, uid: str, event: bytes | None, timeout_s: float | None) -> Job | None:
         """Puts a PENDING job into the queue; None where it is not PENDING."""
 
@@ -149,11 +159,23 @@ async def insert_jobs(conn: AsyncConnection, new: Sequence[Job]) -> list[Job]:
     """See JobStore.create; in the caller's transaction."""
     now = await database_now(conn)
     timed = [_timed(job, now) for job in new]
-    for job in timed:
-        if job.request_id:
-            await _forget_old_request(conn, job, now)
     await conn.execute(_INSERT, [to_row(job) for job in timed])
-    return [await _stored(conn, job) for job in timed]
+    meeting = [job.uid for job in timed if job.request_id or job.code_key]  # others have nothing that they could meet
+    there = await _there(conn, meeting) if meeting else frozenset()
+    met = frozenset(meeting) - there
+    return [await _met(conn, job, now) if job.uid in met else job for job in timed]
+
+
+async def _there(conn: AsyncConnection, uids: Sequence[str]) -> frozenset[str]:
+    """Those that are stored."""
+    return frozenset((await conn.execute(sa.select(jobs.c.uid).where(jobs.c.uid.in_(uids)))).scalars())
+
+
+async def _met(conn: AsyncConnection, job: Job, now: float) -> Job:
+    """The job that was there in its place; the job itself, stored now, where what it met is a request of long ago."""
+    if job.request_id and await _forget_old_request(conn, job, now):
+        await conn.execute(_INSERT, [to_row(job)])
+    return await _stored(conn, job)
 
 
 def _timed(job: Job, now: float) -> Job:
@@ -161,24 +183,24 @@ def _timed(job: Job, now: float) -> Job:
     return replace(job, created=now, updated=now, due=queued, queued_at=queued)
 
 
-async def _forget_old_request(conn: AsyncConnection, job: Job, now: float) -> None:
+async def _forget_old_request(conn: AsyncConnection, job: Job, now: float) -> bool:
     old = jobs.update().where(
         jobs.c.workspace_uid == job.workspace_uid,
         jobs.c.request_id == job.request_id,
         jobs.c.created < now - _REQUEST_ID_LIVES_S,
     )
-    await conn.execute(old.values(request_id=None))
+    return bool((await conn.execute(old.values(request_id=None))).rowcount)
 
 
 async def _stored(conn: AsyncConnection, job: Job) -> Job:
-    """The job, or the one that was there in its place."""
-    if not job.request_id and not job.code_key:
-        return job  # nothing that it could meet
-    query = sa.select(jobs).where(jobs.c.uid == job.uid)
+    """The job, or the one that is there in its place."""
+    same = [jobs.c.uid == job.uid]
     if job.request_id:
-        query = sa.select(jobs).where(jobs.c.workspace_uid == job.workspace_uid, jobs.c.request_id == job.request_id)
-    row = (await conn.execute(query)).one_or_none()
-    if row is None and job.code_key:
-        row = (await conn.execute(sa.select(jobs).where(jobs.c.code_key == job.code_key))).one()
-    assert row is not None, "a job was neither stored nor in the way"
-    return to_job(row._mapping)
+        same.append(sa.and_(jobs.c.workspace_uid == job.workspace_uid, jobs.c.request_id == job.request_id))
+    if job.code_key:
+        same.append(jobs.c.code_key == job.code_key)
+    for one in same:
+        row = (await conn.execute(sa.select(jobs).where(one))).one_or_none()
+        if row is not None:
+            return to_job(row._mapping)
+    raise AssertionError("a job was neither stored nor in the way")

@@ -15,7 +15,9 @@ from invoke_svc.jobs.function_runner import FunctionRunner
 from invoke_svc.jobs.hints import JobHints
 from invoke_svc.jobs.housekeeping import JobHousekeeping
 from invoke_svc.jobs.lines import JobLines
+from invoke_svc.jobs.orphans import JobOrphans
 from invoke_svc.jobs.queue import JobQueue
+from invoke_svc.jobs.queue_limit import QueueLimit
 from invoke_svc.jobs.schedule_service import ScheduleServicer
 from invoke_svc.jobs.schedules import ScheduleStore, Ticking
 from invoke_svc.jobs.script_runner import ScriptRunner
@@ -48,6 +50,7 @@ class Jobs:
         scripts: script_grpc.ScriptServiceAsyncStub,
     ) -> None:
         self._drain_s = settings.invoke_job_drain_s
+        self._orphans_s = settings.invoke_job_orphans_s
         blobs = open_blobs(settings.blob_url)
         hints = JobHints()
         store, lines = JobStore(database), JobLines(database, blobs)
@@ -84,6 +87,7 @@ class Jobs:
             functions.find_callable,
             blobs,
             hints,
+            QueueLimit(store, SystemClock(), settings.invoke_job_queue_limit),
             event_bytes=settings.invoke_job_event_bytes,
         )
         self.deferring = Deferring(self.creation)
@@ -94,6 +98,7 @@ class Jobs:
             lines_kept_s=settings.invoke_job_lines_kept_s,
             kept_days=settings.invoke_job_days,
         )
+        self.orphans = JobOrphans(database, registry, hints)
         schedule_store = ScheduleStore(database)
         self.ticking = Ticking(database, blobs, hints, _refusal_of(routes))
         self.schedule_servicer = ScheduleServicer(schedule_store, self.creation, workspaces)
@@ -103,11 +108,15 @@ class Jobs:
     async def working(self) -> AsyncIterator[None]:
         """Runs jobs for as long as the context lasts."""
         async with asyncio.TaskGroup() as tasks, self._worker.running(self._drain_s):
-            ticking = tasks.create_task(run_forever(self.ticking.step, interval_s=TICK_S, name="schedules"))
+            loops = [
+                tasks.create_task(run_forever(self.ticking.step, interval_s=TICK_S, name="schedules")),
+                tasks.create_task(run_forever(self.orphans.step, interval_s=self._orphans_s, name="job orphans")),
+            ]
             try:
                 yield
             finally:
-                ticking.cancel()
+                for loop in loops:
+                    loop.cancel()
 
 
 def _refusal_of(routes: RouteTable) -> Callable[[str], str | None]:

@@ -83,6 +83,7 @@ BAD = [
     bad("`--concurrency 0`", "--concurrency", "0"),
     bad("`--concurrency 99999999999`", "--concurrency", "99999999999"),
     bad("`--min-instances 101`", "--min-instances", "101"),
+    bad("`--idle-ttl 1s`", "--idle-ttl", "1s"),
     bad("`--max-instances 101`", "--max-instances", "101"),
     bad("`--min-instances 3 --max-instances 2`", "--min-instances", "3", "--max-instances", "2"),
     bad("`--runtime cobol`", "--runtime", "cobol"),
@@ -110,8 +111,8 @@ def limits(**values: object) -> function_pb2.Function:
     return function_pb2.Function(limits=function_pb2.Limits(**values))  # type: ignore[arg-type]
 
 
-def scaling(**values: int) -> function_pb2.Function:
-    return function_pb2.Function(scaling=function_pb2.Scaling(**values))
+def scaling(**values: object) -> function_pb2.Function:
+    return function_pb2.Function(scaling=function_pb2.Scaling(**values))  # type: ignore[arg-type]
 
 
 CALLS = [
@@ -136,6 +137,7 @@ CALLS = [
     Call("`--timeout 1h`", limits(timeout=Duration(seconds=3600)), "LIMITS_INVALID", "limits.timeout"),
     Call("`--concurrency 99999999999`", limits(concurrency=-1), "LIMITS_INVALID", "limits.concurrency"),
     Call("`--min-instances 101`", scaling(min_instances=101), "SCALING_INVALID", "scaling.min_instances"),
+    Call("`--idle-ttl 1s`", scaling(idle_ttl=Duration(seconds=1)), "SCALING_INVALID", "scaling.idle_ttl"),
     Call("`--max-instances 101`", scaling(max_instances=101), "SCALING_INVALID", "scaling.max_instances"),
     Call("`--method 'GET POST'`", function_pb2.Function(methods=["GET POST"]), "METHOD_INVALID", "methods"),
     Call("`--handler 'my handler'`", function_pb2.Function(handler="my handler"), "HANDLER_INVALID", "handler"),

@@ -61,17 +61,17 @@ def script(tmp_path: Path) -> str:
 
 
 def test_a_script_is_run_shown_and_listed(mesh: RunningMesh, script: str) -> None:
-    ran = mesh.cli("job", "run", script, "--event", '{"name": "x"}', "--wait", "-w", "my-project")
+    ran = mesh.cli("job", "run", script, "--event", '{"name": "x"}', "--wait", "-w", "script-project")
     assert (ran.stdout, ran.stderr) == ("hello x\n", "aside\n")
-    (job,) = mesh.cli_json("job", "list", "-w", "my-project")["jobs"]
-    assert (job["state"], job["exitCode"], job["workspaceDisplayName"]) == ("JOB_STATE_SUCCESS", 0, "my-project")
-    assert job["codeKey"] == f"my-project/{job['uid'][:8]}.py"
+    (job,) = mesh.cli_json("job", "list", "-w", "script-project")["jobs"]
+    assert (job["state"], job["exitCode"], job["workspaceDisplayName"]) == ("JOB_STATE_SUCCESS", 0, "script-project")
+    assert job["codeKey"] == f"script-project/{job['uid'][:8]}.py"
     # Two streams: which of their lines comes first is not said.
     assert sorted(mesh.cli("job", "logs", job["uid"]).stdout.splitlines()) == ["aside", "hello x"]
     shown = mesh.cli("job", "show", job["uid"]).stdout
     assert "success" in shown
     assert '{"name": "x"}' in shown
-    table = mesh.cli("job", "list", "-w", "my-project").stdout
+    table = mesh.cli("job", "list", "-w", "script-project").stdout
     assert table.splitlines()[1].split()[:3] == [job["uid"], "success", job["codeKey"]]
 
 

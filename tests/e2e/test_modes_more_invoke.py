@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from tests.e2e.conftest import MakeSource
 from tests.support import processes
 from tests.support.eventually import eventually_sync
+from tests.support.raw_http import RawClient
 from tests.support.running_mesh import ROOT, RunningMesh
 
 SLOW = """
@@ -183,6 +185,55 @@ def test_first_process_is_killed_and_requests_go_on(growing: RunningMesh, make_s
         # Each worker had one request under way at most, and what a retry may repeat was repeated.
         assert failed <= 8, load.failures
     assert not processes.is_running(first)
+
+
+COUNTED = """
+    def handler(event):
+        return {"statusCode": 200 if event["rawQueryString"] == "good" else 500}
+"""
+
+
+def test_counters_are_right_after_ten_thousand_requests_to_two_processes(
+    growing: RunningMesh, make_source: MakeSource
+) -> None:
+    source = str(make_source("counted", **{"handler.py": COUNTED}))
+    growing.cli("deploy", source, "--target", "process", "--concurrency", "50", "-w", "counters")
+    first = growing.service_pid("invoke")
+    with _second(growing) as second, httpx.Client(base_url=growing.url, trust_env=False, timeout=30) as http:
+        before = _written(first), _written(second.process.pid)
+        asyncio.run(_ask(growing.server, [b"bad" if number % 10 == 0 else b"good" for number in range(10_000)]))
+        after = _written(first), _written(second.process.pid)
+        assert min(new - old for old, new in zip(before, after, strict=True)) > 200_000  # both serve
+        (workspace,) = [one for one in http.get("/api/workspaces").json() if one["name"] == "counters"]
+        url = f"/api/workspaces/{workspace['id']}"
+
+        def counted() -> bool:
+            found, (function,) = http.get(url).json(), http.get(f"{url}/functions").json()
+            assert (found["invocations24h"], found["errors24h"], found["errorRate"]) == (10_000, 1_000, 0.1)
+            return bool((function["invocations24h"], function["errors24h"]) == (10_000, 1_000))
+
+        assert eventually_sync(counted, 30, interval_s=0.2)
+        assert second.terminate() == 0
+        assert counted()  # nothing is counted twice when it leaves
+
+
+async def _ask(server: str, queries: list[bytes]) -> None:
+    """Sends all these requests over some connections, and reads the answers."""
+    host, _, port = server.rpartition(":")
+    left = iter(queries)
+
+    async def work() -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        client = RawClient(reader, writer)
+        for query in left:
+            client.send(b"GET /api/counted?%b HTTP/1.1\r\nhost: localhost\r\n\r\n" % query)
+            answer = await client.answer(60)
+            assert answer.startswith(b"HTTP/1.1 200 " if query == b"good" else b"HTTP/1.1 500 "), answer
+        writer.close()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(24):
+            tasks.create_task(work())
 
 
 def _own_invoke(mesh: RunningMesh, *others: int) -> int:

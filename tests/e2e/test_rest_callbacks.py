@@ -40,7 +40,7 @@ def _deployed(http: httpx.Client, number: int, path: str, text: str, **fields: A
     begun = answer.json()
     assert begun == {"callback_id": number, "status": "deploying", "task_id": begun["task_id"]}
     assert uuid.UUID(begun["task_id"])
-    found = eventually_sync(lambda: _answered(http, path, text), 60)
+    found = eventually_sync(lambda: _answered(http, path, text), 90)
     assert found is not None
     return found
 

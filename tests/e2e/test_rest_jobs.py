@@ -96,3 +96,19 @@ def test_an_asynchronous_invoke_is_found_at_its_location(http: httpx.Client) -> 
     assert accepted.status_code == 202
     job = _ended(http, accepted.headers["location"].rpartition("/")[2])
     assert job["status"] == "SUCCESS"
+
+
+def test_a_deleted_project_takes_its_jobs_with_it(http: httpx.Client) -> None:
+    endless = _uploaded(http, "import time\nprint('on', flush=True)\nwhile True: time.sleep(1)", "short-lived")[
+        "job_id"
+    ]
+    waiting = _uploaded(http, "print(1)", "short-lived")["job_id"]
+    http.post(f"/api/execute/{endless}")
+    eventually_sync(lambda: http.get(f"/api/jobs/{endless}").json()["started_at"], 60)
+    (uid,) = [one["id"] for one in http.get("/api/workspaces").json() if one["name"] == "short-lived"]
+
+    assert http.delete(f"/api/workspaces/{uid}").status_code == 204
+
+    ended = [_ended(http, job_id) for job_id in (endless, waiting)]
+    assert {one["status"] for one in ended} == {"CANCELLED"}
+    eventually_sync(lambda: http.get("/api/projects/short-lived/jobs").status_code == 404, 30)

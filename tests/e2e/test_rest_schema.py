@@ -17,7 +17,9 @@ from tests.support.running_mesh import ROOT, RunningMesh
 @pytest.fixture
 def filled_mesh() -> Iterator[RunningMesh]:
     """A mesh that may be filled with what schemathesis makes up."""
-    running = RunningMesh()
+    # What it makes up as images is looked for at no registry: the proxy to them is not there.
+    nowhere = "http://127.0.0.1:9"
+    running = RunningMesh(environ={"HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere, "NO_PROXY": "127.0.0.1"})
     try:
         yield running.start()
     finally:

@@ -88,9 +88,24 @@ def test_a_function_from_its_making_to_its_end(http: httpx.Client, client: Mesh)
     assert "rest-hello" in [one.display_name for one in client.list(workspace="rest-functions")]
 
     assert http.patch(base, json={"environmentVariables": {"K": "W"}, "timeout": 5}).json()["timeout"] == 5.0
+    limited = http.patch(base, json={"limits": {"memory": 128, "timeout": 6, "cpu": 0.5, "concurrency": 3}}).json()
+    assert (limited["memory"], limited["timeout"]) == (128, 6.0)
+    (shown,) = client.list(workspace="rest-functions")
+    assert (shown.limits.cpu_millis, shown.limits.concurrency) == (500, 3)
+    client.stop(f"workspaces/{uid}/functions/{function['id']}")
+    eventually_sync(lambda: http.get(base).json()["status"] == "stopped", 60)
+    assert http.post(f"{base}/invoke", json={}).status_code == 400
     assert http.delete(base).status_code == 204
     assert http.get(base).status_code == 404
     assert http.delete(f"/api/workspaces/{uid}").status_code == 204
+
+
+def test_the_client_and_rest_see_the_same_workspaces(http: httpx.Client, client: Mesh) -> None:
+    made = client.create_workspace("by-client", "Made by the client")
+    assert (found := http.get(f"/api/workspaces/{made.uid}").json())["name"] == "by-client"
+    assert found["description"] in [one.description for one in client.workspaces()]
+    client.delete_workspace("by-client")
+    assert http.get(f"/api/workspaces/{made.uid}").status_code == 404
 
 
 def test_code_that_is_no_base64(http: httpx.Client) -> None:

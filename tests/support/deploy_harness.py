@@ -100,7 +100,7 @@ class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
 class Revision:
     """What a test says of a revision; `files` are paths below the artifact's root (`app/handler.py`)."""
 
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     runtime: int = function_pb2.RUNTIME_PYTHON
     target: int = function_pb2.TARGET_PROCESS
@@ -155,7 +155,9 @@ class DeployHarness:
             kind, reference, digest = revision_pb2.ARTIFACT_KIND_IMAGE, revision.image, f"sha256:{uid}{number}"
         else:
             digest, _ = await self._blobs.put_stream(_once(_tar(revision.files)))
-            kind, reference = revision_pb2.ARTIFACT_KIND_TREE, digest_key(digest)
+            spin = revision.runtime == function_pb2.RUNTIME_SPIN
+            kind = revision_pb2.ARTIFACT_KIND_WASM if spin else revision_pb2.ARTIFACT_KIND_TREE
+            reference = digest_key(digest)
         artifact = revision_pb2.Artifact(digest=digest, kind=kind, reference=reference, entry_file=revision.entry_file)
         limits = function_pb2.Limits(
             memory_bytes=revision.memory_bytes, cpu_millis=revision.cpu_millis, concurrency=revision.concurrency
@@ -332,13 +334,14 @@ async def harness(docker_host: str = "") -> AsyncIterator[DeployHarness]:
         await asyncio.to_thread(remove_tree, base)
 
 
-def _tar(files: Mapping[str, str]) -> bytes:
+def _tar(files: Mapping[str, str | bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, text in sorted(files.items()):
+        for name, content in sorted(files.items()):
+            block = content.encode() if isinstance(content, str) else content
             info = tarfile.TarInfo(name)
-            info.size, info.mode = len(text.encode()), 0o644
-            tar.addfile(info, io.BytesIO(text.encode()))
+            info.size, info.mode = len(block), 0o644
+            tar.addfile(info, io.BytesIO(block))
     return buffer.getvalue()
 
 

@@ -14,7 +14,7 @@ _INTERVAL_S = 0.02
 
 
 async def eventually(
-    probe: Callable[[], T | Awaitable[T]], deadline_s: float = 10, *, interval_s: float = _INTERVAL_S
+    probe: Callable[[], T | Awaitable[T]], deadline_s: float = 60, *, interval_s: float = _INTERVAL_S
 ) -> T:
     """The first true result of `probe` (a function or a coroutine function).
 
@@ -42,7 +42,7 @@ async def eventually(
         await asyncio.sleep(interval_s)
 
 
-def eventually_sync(probe: Callable[[], T], deadline_s: float = 10, *, interval_s: float = _INTERVAL_S) -> T:
+def eventually_sync(probe: Callable[[], T], deadline_s: float = 60, *, interval_s: float = _INTERVAL_S) -> T:
     """`eventually` for tests without a loop."""
     end = time.monotonic() + deadline_s
     while True:

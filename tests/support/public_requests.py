@@ -88,6 +88,7 @@ class World:
             "ListFunctions": [registry.ListFunctionsRequest(parent=self.workspace)],
             "GetRevision": [registry.GetRevisionRequest(name=f"{self.function}/revisions/1")],
             "ListRevisions": [registry.ListRevisionsRequest(parent=self.function)],
+            "ImportSource": [build.ImportSourceRequest(image="127.0.0.1:1/nobody/listens:there")],
             "GetSource": [build.GetSourceRequest(function=self.function)],
             "GetBuild": [build.GetBuildRequest(name=self.build)],
             "ListBuilds": [build.ListBuildsRequest(parent=self.function)],

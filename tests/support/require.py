@@ -1,6 +1,7 @@
 """What a machine may lack: such a test is skipped, loudly and by name, or fails if FNMESH_REQUIRE says so.
 
-FNMESH_REQUIRE=docker,postgres,node,buf,mount,prometheus (CI sets it) holds names of CAPABILITIES.
+FNMESH_REQUIRE=docker,postgres,node,buf,mount,prometheus,zsh,fish,registry,skopeo,wasmtime,provider_tools (CI sets it)
+holds names of CAPABILITIES.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import NoReturn
 
 import pytest
 
-from tests.support import buf, docker_host, postgres, prometheus, small_disk
+from tests.support import buf, docker_host, docker_registry, postgres, prometheus, small_disk, spin_tools, wasmtime_host
 
-CAPABILITIES = ("docker", "postgres", "node", "buf", "mount", "prometheus")
+CAPABILITIES = (
+    "docker", "postgres", "node", "buf", "mount", "prometheus", "zsh", "fish", "registry", "skopeo",
+    "wasmtime", "provider_tools",
+)  # fmt: skip
 _REASON = "cannot run here: "
 
 
@@ -52,10 +56,18 @@ def why_missing(capability: str) -> str | None:
             return f"{' and '.join(absent)} not found on PATH" if absent else None
         case "buf":
             return buf.why_missing()
+        case "provider_tools":
+            return spin_tools.why_missing()
+        case "wasmtime":
+            return wasmtime_host.why_missing()
         case "mount":
             return small_disk.why_missing()
         case "prometheus":
             return prometheus.why_missing()
+        case "registry":
+            return docker_registry.why_missing()
+        case "zsh" | "fish" | "skopeo":
+            return None if shutil.which(capability) else f"{capability} not found on PATH"
     raise ValueError(f"{capability} is not one of {CAPABILITIES}")
 
 

@@ -9,10 +9,10 @@
         print(deploy.wait(), deploy.url)
         print(mesh.invoke("hello", {"name": "x"}).json())
         job = mesh.jobs.run("hello", {"name": "x"})
-        print(mesh.jobs.wait(job.name).result)
+        print(mesh.jobs.result(job))
 
-`AsyncMesh` has the same methods as coroutines and async iterators. What they return are the messages of the
-API (`fnmesh.registry.v1.Function` and so on); what they raise is a `FnmeshError`.
+docs/client.md tells all of it. `AsyncMesh` has the same methods as coroutines and async iterators. What they return are
+the messages of the API (`fnmesh.registry.v1.Function` and so on); what they raise is a `FnmeshError`.
 """
 
 from fnmesh.client.answer import Answer
@@ -28,9 +28,11 @@ from fnmesh.client.errors import (
     FnmeshError,
     HandlerFailed,
     InvalidArgument,
+    JobFailed,
     NotFound,
     PermissionDenied,
     ResourceExhausted,
+    RpcFailed,
     SourceError,
     Unauthenticated,
     Unavailable,
@@ -54,10 +56,12 @@ __all__ = [
     "FunctionSettings",
     "HandlerFailed",
     "InvalidArgument",
+    "JobFailed",
     "Mesh",
     "NotFound",
     "PermissionDenied",
     "ResourceExhausted",
+    "RpcFailed",
     "SourceError",
     "Unauthenticated",
     "Unavailable",

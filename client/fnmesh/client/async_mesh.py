@@ -31,7 +31,7 @@ from fnmesh.deploy.v1 import deploy_service_pb2, deployment_pb2
 from fnmesh.deploy.v1.deploy_service_pb2_grpc import DeployServiceStub
 from fnmesh.invoke.v1 import invoke_pb2, invoke_service_pb2
 from fnmesh.invoke.v1.invoke_service_pb2_grpc import InvokeServiceStub
-from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2, secret_pb2
+from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2, secret_pb2, workspace_pb2
 from fnmesh.registry.v1.registry_service_pb2_grpc import RegistryServiceStub
 from fnmesh.trace.v1 import trace_service_pb2
 from fnmesh.trace.v1.trace_service_pb2_grpc import TraceServiceStub
@@ -236,11 +236,34 @@ class AsyncMesh:
             registry_service_pb2.RollbackFunctionRequest(name=self._name(name), revision_number=to),
         )
 
+    async def stop(self, name: str) -> function_pb2.Function:
+        """Stops a function: nothing of it runs until it is deployed or rolled back."""
+        request = registry_service_pb2.StopFunctionRequest(name=self._name(name))
+        return await self._connection.call(self._registry.StopFunction, request)
+
     async def delete(self, name: str) -> None:
         """Deletes a function; its name and path are free at once."""
         await self._connection.call(
             self._registry.DeleteFunction, registry_service_pb2.DeleteFunctionRequest(name=self._name(name))
         )
+
+    # -- workspaces --------------------------------------------------------------------------------------
+
+    async def workspaces(self) -> Sequence[workspace_pb2.Workspace]:
+        """The workspaces that the caller may see, by name."""
+        request = registry_service_pb2.ListWorkspacesRequest()
+        return await collect(self._connection, self._registry.ListWorkspaces, request, "workspaces")
+
+    async def create_workspace(self, name: str, description: str = "") -> workspace_pb2.Workspace:
+        """Makes a workspace; one that is deployed to comes into being by itself. Raises AlreadyExists."""
+        workspace = workspace_pb2.Workspace(display_name=name, description=description)
+        request = registry_service_pb2.CreateWorkspaceRequest(workspace=workspace)
+        return await self._connection.call(self._registry.CreateWorkspace, request)
+
+    async def delete_workspace(self, name: str) -> None:
+        """Deletes a workspace and all that is in it: functions are deleted, jobs cancelled, keys revoked."""
+        request = registry_service_pb2.DeleteWorkspaceRequest(name=workspace_name(name))
+        await self._connection.call(self._registry.DeleteWorkspace, request)
 
     # -- running -----------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _REPEATABLE: dict[str, tuple[str, ...]] = {
     "fnmesh.registry.v1.RegistryService": (
         "GetWorkspace", "ListWorkspaces", "GetFunction", "ListFunctions", "GetRevision", "ListRevisions",
-        "ListApiKeys", "ListSecrets",
+        "ListApiKeys", "ListSecrets", "StopFunction", "CreateFunction",  # CreateFunction: by request_id
     ),
     "fnmesh.build.v1.BuildService": ("GetBuild", "ListBuilds", "CreateBuild"),  # CreateBuild: by request_id
     "fnmesh.deploy.v1.DeployService": ("GetDeployment", "ListTargets"),

@@ -4,6 +4,7 @@ FnmeshError
 ├── SourceError           the source or a setting is wrong; nothing was sent
 ├── BuildFailed           the build ended without an artifact
 ├── DeployFailed          the new revision did not come up
+├── JobFailed             the job ended, and not with success (only from `jobs.result`)
 ├── HandlerFailed         the function answered with an error (only from `Answer.raise_for_status`)
 └── RpcFailed             the mesh answered with an error
     ├── InvalidArgument, NotFound, AlreadyExists, FailedPrecondition, Aborted
@@ -20,10 +21,13 @@ from typing import TYPE_CHECKING, ClassVar
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from fnmesh.invoke.v1.job_pb2 import JobState
+
 if TYPE_CHECKING:
     from fnmesh.build.v1 import build_pb2
     from fnmesh.client.answer import Answer
     from fnmesh.deploy.v1 import deployment_pb2
+    from fnmesh.invoke.v1 import job_pb2
 
 _STATUS_KEY = "grpc-status-details-bin"
 
@@ -50,6 +54,15 @@ class DeployFailed(FnmeshError):
     def __init__(self, message: str, deployment: deployment_pb2.Deployment | None = None) -> None:
         super().__init__(message)
         self.deployment = deployment
+
+
+class JobFailed(FnmeshError):
+    """The job ended FAILED, TIMEOUT, CANCELLED or DEAD. `job` is as it ended."""
+
+    def __init__(self, job: job_pb2.Job) -> None:
+        state = JobState.Name(job.state).removeprefix("JOB_STATE_")
+        super().__init__(f"The job ended {state}: {job.error}" if job.error else f"The job ended {state}.")
+        self.job = job
 
 
 class HandlerFailed(FnmeshError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fnmesh.client.connection import Connection
-from fnmesh.client.errors import SourceError
+from fnmesh.client.errors import JobFailed, SourceError
 from fnmesh.client.loop_thread import LoopThread
 from fnmesh.client.names import function_name, workspace_name
 from fnmesh.client.paging import collect
@@ -24,7 +24,9 @@ _RUNS = (job_pb2.JOB_STATE_PENDING, job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_
 
 
 class AsyncJobs:
-    """The jobs of a mesh. Functions are named as in AsyncMesh, jobs by identifier or resource name."""
+    """The jobs of a mesh. Functions are named as in AsyncMesh; a job is said by itself, its identifier or its resource
+    name.
+    """
 
     def __init__(self, connection: Connection, workspace: str) -> None:
         self._connection = connection
@@ -77,7 +79,7 @@ class AsyncJobs:
         )
         return await self._connection.call(self._jobs.CreateJob, request)
 
-    async def start(self, job: str, event: Any = None, *, timeout: Any = None) -> job_pb2.Job:
+    async def start(self, job: str | job_pb2.Job, event: Any = None, *, timeout: Any = None) -> job_pb2.Job:
         """Starts a job that was made without being started, with another event or time limit where given."""
         request = job_service_pb2.StartJobRequest(name=job_name(job))
         if event is not None:
@@ -86,7 +88,7 @@ class AsyncJobs:
             request.timeout.FromTimedelta(parse_duration(timeout))
         return await self._connection.call(self._jobs.StartJob, request)
 
-    async def get(self, job: str, *, with_code: bool = False) -> job_pb2.Job:
+    async def get(self, job: str | job_pb2.Job, *, with_code: bool = False) -> job_pb2.Job:
         """One job, with its event and its result."""
         request = job_service_pb2.GetJobRequest(name=job_name(job), with_code=with_code)
         return await self._connection.call(self._jobs.GetJob, request)
@@ -105,15 +107,15 @@ class AsyncJobs:
         )
         return await collect(self._connection, self._jobs.ListJobs, request, "jobs", limit)
 
-    async def cancel(self, job: str) -> job_pb2.Job:
+    async def cancel(self, job: str | job_pb2.Job) -> job_pb2.Job:
         """Stops a job within about a second; one that has ended stays as it is."""
         return await self._connection.call(self._jobs.CancelJob, job_service_pb2.CancelJobRequest(name=job_name(job)))
 
-    async def redrive(self, job: str) -> job_pb2.Job:
+    async def redrive(self, job: str | job_pb2.Job) -> job_pb2.Job:
         """Starts a job again that has ended without success."""
         return await self._connection.call(self._jobs.RedriveJob, job_service_pb2.RedriveJobRequest(name=job_name(job)))
 
-    async def watch(self, job: str, after: int = 0) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
+    async def watch(self, job: str | job_pb2.Job, after: int = 0) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
         """The job as it is, its log lines after a number, and each change, to its end."""
         seen = after
 
@@ -127,18 +129,33 @@ class AsyncJobs:
                 seen = message.sequence
             yield message
 
-    async def wait(self, job: str) -> job_pb2.Job:
-        """The job, once it has ended."""
+    async def wait(self, job: str | job_pb2.Job, timeout_s: float | None = None) -> job_pb2.Job:
+        """The job, once it has ended, however it did. Raises TimeoutError; the job goes on, then."""
         last = job_pb2.Job()
-        async for message in self.watch(job):
-            if message.WhichOneof("message") == "job":
-                last = message.job
+        async with asyncio.timeout(timeout_s):
+            async for message in self.watch(job):
+                if message.WhichOneof("message") == "job":
+                    last = message.job
         return last
 
-    async def log(self, job: str) -> AsyncIterator[bytes]:
+    async def result(self, job: str | job_pb2.Job, timeout_s: float | None = None) -> Any:
+        """What a job came to, once it has ended: of a function what it answered (the JSON value, or text), of a script
+        its log. Raises JobFailed, TimeoutError.
+        """
+        ended = await self.wait(job, timeout_s)
+        if ended.state != job_pb2.JOB_STATE_SUCCESS:
+            raise JobFailed(ended)
+        if ended.WhichOneof("work") == "script":
+            return b"".join([piece async for piece in self.log(ended)]).decode(errors="replace")
+        try:
+            return json.loads(ended.result)
+        except ValueError:
+            return ended.result.decode(errors="replace")
+
+    async def log(self, job: str | job_pb2.Job) -> AsyncIterator[bytes]:
         """The log of a script, as far as it is there, in pieces."""
         request = job_service_pb2.GetJobLogRequest()
-        if job.startswith("jobs/"):
+        if isinstance(job, str) and job.startswith("jobs/"):
             request.log_key = job
         else:
             request.name = job_name(job)
@@ -161,11 +178,11 @@ class Jobs:
         """See AsyncJobs.run_script."""
         return self._loop.run(self._jobs.run_script(source, event, **more))
 
-    def start(self, job: str, event: Any = None, *, timeout: Any = None) -> job_pb2.Job:
+    def start(self, job: str | job_pb2.Job, event: Any = None, *, timeout: Any = None) -> job_pb2.Job:
         """See AsyncJobs.start."""
         return self._loop.run(self._jobs.start(job, event, timeout=timeout))
 
-    def get(self, job: str, *, with_code: bool = False) -> job_pb2.Job:
+    def get(self, job: str | job_pb2.Job, *, with_code: bool = False) -> job_pb2.Job:
         """See AsyncJobs.get."""
         return self._loop.run(self._jobs.get(job, with_code=with_code))
 
@@ -175,23 +192,27 @@ class Jobs:
         """See AsyncJobs.list."""
         return self._loop.run(self._jobs.list(states=states, limit=limit, workspace=workspace))
 
-    def cancel(self, job: str) -> job_pb2.Job:
+    def cancel(self, job: str | job_pb2.Job) -> job_pb2.Job:
         """See AsyncJobs.cancel."""
         return self._loop.run(self._jobs.cancel(job))
 
-    def redrive(self, job: str) -> job_pb2.Job:
+    def redrive(self, job: str | job_pb2.Job) -> job_pb2.Job:
         """See AsyncJobs.redrive."""
         return self._loop.run(self._jobs.redrive(job))
 
-    def watch(self, job: str, after: int = 0) -> Iterator[job_service_pb2.WatchJobResponse]:
+    def watch(self, job: str | job_pb2.Job, after: int = 0) -> Iterator[job_service_pb2.WatchJobResponse]:
         """See AsyncJobs.watch."""
         return self._loop.iterate(self._jobs.watch(job, after))
 
-    def wait(self, job: str) -> job_pb2.Job:
+    def wait(self, job: str | job_pb2.Job, timeout_s: float | None = None) -> job_pb2.Job:
         """See AsyncJobs.wait."""
-        return self._loop.run(self._jobs.wait(job))
+        return self._loop.run(self._jobs.wait(job, timeout_s))
 
-    def log(self, job: str) -> Iterator[bytes]:
+    def result(self, job: str | job_pb2.Job, timeout_s: float | None = None) -> Any:
+        """See AsyncJobs.result."""
+        return self._loop.run(self._jobs.result(job, timeout_s))
+
+    def log(self, job: str | job_pb2.Job) -> Iterator[bytes]:
         """See AsyncJobs.log."""
         return self._loop.iterate(self._jobs.log(job))
 
@@ -238,8 +259,10 @@ def _filled(job: job_pb2.Job, event: Any, timeout: Any) -> job_pb2.Job:
     return job
 
 
-def job_name(job: str) -> str:
+def job_name(job: str | job_pb2.Job) -> str:
     """`workspaces/-/jobs/{uid}` of an identifier; a resource name stays what it is."""
+    if not isinstance(job, str):
+        return job.name
     return job if job.startswith("workspaces/") else f"workspaces/-/jobs/{job}"
 
 

@@ -18,7 +18,7 @@ from fnmesh.client.schedules import Schedules
 from fnmesh.client.settings import FunctionSettings
 from fnmesh.deploy.v1 import deploy_service_pb2, deployment_pb2
 from fnmesh.invoke.v1 import invoke_pb2
-from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2, secret_pb2
+from fnmesh.registry.v1 import api_key_pb2, function_pb2, registry_service_pb2, revision_pb2, secret_pb2, workspace_pb2
 from fnmesh.trace.v1 import trace_service_pb2
 
 
@@ -154,9 +154,25 @@ class Mesh:
         """See AsyncMesh.rollback."""
         return self._loop.run(self._mesh.rollback(name, to))
 
+    def stop(self, name: str) -> function_pb2.Function:
+        """See AsyncMesh.stop."""
+        return self._loop.run(self._mesh.stop(name))
+
     def delete(self, name: str) -> None:
         """See AsyncMesh.delete."""
         self._loop.run(self._mesh.delete(name))
+
+    def workspaces(self) -> Sequence[workspace_pb2.Workspace]:
+        """See AsyncMesh.workspaces."""
+        return self._loop.run(self._mesh.workspaces())
+
+    def create_workspace(self, name: str, description: str = "") -> workspace_pb2.Workspace:
+        """See AsyncMesh.create_workspace."""
+        return self._loop.run(self._mesh.create_workspace(name, description))
+
+    def delete_workspace(self, name: str) -> None:
+        """See AsyncMesh.delete_workspace."""
+        self._loop.run(self._mesh.delete_workspace(name))
 
     def invoke(self, name: str, event: Any = None, *, timeout: Any = None) -> Answer:
         """See AsyncMesh.invoke."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import zipfile
@@ -19,6 +20,7 @@ PYTHON_ENTRY = "handler.py"
 ENTRY_FILES = ("handler.py", "app.py", "main.py", "index.js", "index.mjs", "index.cjs")
 MAX_FILES = 20_000
 _MAX_SETTINGS_BYTES = 1024 * 1024
+_SPIN_CLASS = re.compile(rb"^class\s+IncomingHandler\b", re.MULTILINE)
 _END_RECORD_BYTES = 22
 _MAX_COMMENT_BYTES = 65535
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +28,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class PackedSource:
-    """A source as it is uploaded: a zip archive, the name it suggests, the text of its fnmesh.toml."""
+    """A source as it is uploaded: a zip archive or a single file, the name it suggests, the text of its fnmesh.toml."""
 
     filename: str
     content: bytes
@@ -66,7 +68,14 @@ def _pack_directory(root: Path) -> PackedSource:
 
 
 def _pack_file(file: Path) -> PackedSource:
-    """A single file becomes an entry file, whatever it is called."""
+    """A single file becomes an entry file, whatever it is called.
+
+    One for Spin is sent as it is, under its own name: the mesh writes the rest of the application.
+    """
+    content = file.read_bytes()
+    if file.suffix == ".wasm" or (file.suffix == ".py" and _SPIN_CLASS.search(content)):
+        plain = file.suffix == ".wasm" or file.stem.isidentifier()
+        return PackedSource(file.name if plain else "app.py", content, _name_of(file))
     if file.name in ENTRY_FILES:
         entry = file.name
     elif file.suffix == ".py":
@@ -74,9 +83,13 @@ def _pack_file(file: Path) -> PackedSource:
     elif file.suffix in (".js", ".mjs", ".cjs"):
         entry = f"index{file.suffix}"
     else:
-        raise SourceError(f"'{file}' is no function; give a directory, a .zip, or a .py, .js, .mjs or .cjs file.")
-    suggested = file.resolve().parent.name if file.name in ENTRY_FILES else file.stem
-    return PackedSource("source.zip", _zip([(entry, file.read_bytes(), False)]), suggested)
+        raise SourceError(f"'{file}' is no function; give a directory, a .zip, a .py, .js, .mjs, .cjs or .wasm file.")
+    return PackedSource("source.zip", _zip([(entry, content, False)]), _name_of(file))
+
+
+def _name_of(file: Path) -> str:
+    """What a function of a single file is called where nothing else is said."""
+    return file.resolve().parent.name if file.name in ENTRY_FILES else file.stem
 
 
 def _read_zip(file: Path) -> PackedSource:

@@ -12,8 +12,8 @@ from fnmesh.client.errors import SourceError
 from fnmesh.client.units import parse_cpu, parse_duration, parse_memory
 from fnmesh.registry.v1 import function_pb2 as pb
 
-RUNTIMES = {"python": pb.RUNTIME_PYTHON, "node": pb.RUNTIME_NODE}
-TARGETS = {"process": pb.TARGET_PROCESS, "docker": pb.TARGET_DOCKER}
+RUNTIMES = {"python": pb.RUNTIME_PYTHON, "node": pb.RUNTIME_NODE, "spin": pb.RUNTIME_SPIN}
+TARGETS = {"process": pb.TARGET_PROCESS, "docker": pb.TARGET_DOCKER, "spin": pb.TARGET_SPIN}
 EVENT_FORMATS = {"v2": pb.EVENT_FORMAT_HTTP_V2, "body": pb.EVENT_FORMAT_BODY}
 ACCESS = {"public": pb.ACCESS_PUBLIC, "key": pb.ACCESS_KEY}
 _MOST_WHOLE = 2**31 - 1
@@ -23,8 +23,8 @@ _MOST_WHOLE = 2**31 - 1
 class FunctionSettings:
     """What may be said about a function when it is deployed. None leaves it as it is, or at its default.
 
-    memory: bytes or `256Mi`; cpu: `0.5`; timeout: `10s` or seconds; runtime: python | node;
-    target: process | docker; event_format: v2 | body; access: public | key.
+    memory: bytes or `256Mi`; cpu: `0.5`; timeout: `10s` or seconds; runtime: python | node | spin;
+    target: process | docker | spin; event_format: v2 | body; access: public | key.
     `env` adds to the variables that are there, and replaces those of the same name.
     """
 
@@ -46,6 +46,7 @@ class FunctionSettings:
     labels: Mapping[str, str] | None = None
     min_instances: int | None = None
     max_instances: int | None = None
+    idle_ttl: str | float | timedelta | None = None
 
     def over(self, base: FunctionSettings) -> FunctionSettings:
         """These settings, and where they say nothing those of `base`; env and labels are merged by key."""
@@ -84,6 +85,9 @@ class FunctionSettings:
         if self.timeout is not None:
             function.limits.timeout.FromTimedelta(parse_duration(self.timeout))
             mask.append("limits.timeout")
+        if self.idle_ttl is not None:
+            function.scaling.idle_ttl.FromTimedelta(parse_duration(self.idle_ttl))
+            mask.append("scaling.idle_ttl")
         if self.methods is not None:
             function.methods.extend(method.upper() for method in self.methods)
             mask.append("methods")
@@ -118,7 +122,7 @@ def parse_settings_toml(text: str, where: str = "fnmesh.toml") -> FunctionSettin
 
 _LISTS, _TABLES = {"methods"}, {"env", "labels"}
 _WHOLE_NUMBERS = {"concurrency", "min_instances", "max_instances"}
-_AMOUNTS = {"memory", "cpu", "timeout"}
+_AMOUNTS = {"memory", "cpu", "timeout", "idle_ttl"}
 
 
 def _check_type(where: str, key: str, value: object) -> None:

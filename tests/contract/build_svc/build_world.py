@@ -6,6 +6,8 @@ import asyncio
 import functools
 import io
 import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +17,7 @@ from typing import Any
 import grpc
 
 from build_svc import app
+from build_svc.app import open_workshop
 from build_svc.settings import BuildSettings
 from fnmesh.build.v1 import build_pb2 as builds
 from fnmesh.build.v1 import build_service_pb2 as pb
@@ -156,6 +159,12 @@ class World:
     def settings(self, **more: str) -> BuildSettings:
         return BuildSettings.load({**self.environ, **more})
 
+    def remove_workshop(self) -> None:
+        """Builds run outside a data directory that other users cannot get to; the test's end does not remove that."""
+        workshop = open_workshop(self.settings())
+        if workshop.parent == Path(tempfile.gettempdir()):
+            shutil.rmtree(workshop)
+
     @asynccontextmanager
     async def build_svc(self, **more: str) -> AsyncIterator[Client]:
         async with (
@@ -250,5 +259,6 @@ async def running_world(
 ) -> AsyncIterator[tuple[World, Client]]:
     async with AsyncExitStack() as stack:
         world = World(root, run_dir, environ, docker_host)
+        stack.callback(world.remove_workshop)
         await stack.enter_async_context(world.registry_running())
         yield world, await stack.enter_async_context(world.build_svc())

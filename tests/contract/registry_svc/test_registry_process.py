@@ -18,8 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mesh.clock import FakeClock
 from mesh.main import StartupError
 from mesh.rpc_client import open_channel
+from mesh.secrets_key import load_cipher
 from registry_svc.app import running
-from registry_svc.secrets_key import load_cipher
 from registry_svc.settings import RegistrySettings
 from tests.support.eventually import eventually
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.build_svc.build_world import Client, World, running_world
+from tests.support import spin_toolchain
 
 
 @pytest.fixture
@@ -18,6 +19,12 @@ def data_dir() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def spin_home() -> Path:
+    """The Spin toolchain and the component of examples/hello_spin, for `spin_toolchain.lend`."""
+    return spin_toolchain.ensure()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from fnmesh.build.v1 import build_pb2 as builds
 from mesh.errors import MeshError, NotFound, Unavailable
 from tests.contract.build_svc.build_world import FINAL, NO_DOCKER, Client, World, lines, zipped
 from tests.integration.build_svc import slow_library
+from tests.support import processes, spin_toolchain
 from tests.support.eventually import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -87,6 +88,31 @@ async def test_a_build_goes_on_after_its_service_was_stopped(
     assert len(alone.registry.revisions) == 1
 
 
+@pytest.mark.timeout(420)  # it may have to install the toolchain first
+async def test_a_component_is_made_again_after_its_builder_was_killed(
+    alone: World, tmp_run_dir: Path, data_dir: Path, spin_home: Path
+) -> None:
+    spin_toolchain.lend(spin_home, data_dir / "work", cache=False)
+    alone.environ |= {"FNMESH_BUILD_WORK_DIR": str(data_dir / "work"), "FNMESH_WORKLOAD_SPIN_HOST": "/nowhere"}
+    address = f"unix:{tmp_run_dir}/build.sock"
+    async with alone.client(address) as client:
+        async with own_process(alone, address) as process:
+            await eventually(lambda: _up(client), 20)
+            made = await client.create(await client.upload("app.zip", zipped(spin_toolchain.hello())))
+            watching = asyncio.create_task(followed(client, made.name, time.monotonic() + 240))
+            await eventually(lambda: _componentizes(client, made.name), 60)
+            process.kill()
+            await process.wait()
+        await eventually(lambda: not processes.working_in(data_dir))
+        async with own_process(alone, address):
+            events = await watching
+
+    assert events[-1].state_change.state == builds.BUILD_STATE_DONE, events[-1].state_change.build.error
+    assert any("attempt 2 of 3" in line for line in lines(events))
+    percents = [event.progress.percent for event in events if event.WhichOneof("event") == "progress"]
+    assert percents == sorted(percents)
+
+
 @pytest.mark.postgres
 async def test_two_processes_on_one_database_share_the_work(
     data_dir: Path, tmp_run_dir: Path, postgres_url: str
@@ -123,6 +149,10 @@ async def _up(client: Client) -> bool:
     except MeshError:
         return False
     return True
+
+
+async def _componentizes(client: Client, name: str) -> bool:
+    return (await client.get(name)).stage == builds.STAGE_COMPONENTIZE
 
 
 async def _installs(client: Client, name: str) -> bool:

@@ -35,7 +35,7 @@ def containers(docker_host: str, mesh: DeployHarness) -> list[str]:
     client = docker.DockerClient(base_url=docker_host)
     try:
         label = f"fnmesh.mesh={(mesh.data / 'mesh_id').read_text()}"
-        return [c.name for c in client.containers.list(all=True, filters={"label": label})]
+        return [c.name for c in client.containers.list(all=True, filters={"label": label}, ignore_removed=True)]
     finally:
         client.close()
 

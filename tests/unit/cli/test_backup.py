@@ -29,6 +29,9 @@ def data(tmp_path: Path) -> Path:
     for blob in ("sha256/aa/one", "sha256/bb/two", ".tmp/three"):
         (root / "blobs" / blob).parent.mkdir(parents=True, exist_ok=True)
         (root / "blobs" / blob).write_bytes(blob.encode())
+    value = root / "spin/key-value/fn-abc/default/kname"
+    value.parent.mkdir(parents=True)
+    value.write_text("value")
     (root / "secrets.key").write_text("00" * 32)
     (root / "mesh_id").write_text("abc\n")
     return root
@@ -51,6 +54,7 @@ def test_a_backup_has_everything_and_is_private(data: Path, tmp_path: Path) -> N
     assert _files(tmp_path / "backup") == {
         *(f"db/{service}.db" for service in SERVICES),
         *("blobs/sha256/aa/one", "blobs/sha256/bb/two", "secrets.key", "mesh_id", "backup.json"),
+        "spin/key-value/fn-abc/default/kname",
     }
     assert [_names(tmp_path / "backup" / "db" / f"{service}.db") for service in SERVICES] == [[one] for one in SERVICES]
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
@@ -139,7 +143,8 @@ def test_what_is_elsewhere_is_named(data: Path, tmp_path: Path) -> None:
         "the blobs are in the object store of FNMESH_BLOB_URL",
         "the tables are in PostgreSQL: pg_dump them",
     ]
-    assert _files(tmp_path / "backup") == {"secrets.key", "mesh_id", "backup.json"}
+    key_value = "spin/key-value/fn-abc/default/kname"
+    assert _files(tmp_path / "backup") == {"secrets.key", "mesh_id", "backup.json", key_value}
 
 
 def test_a_key_file_elsewhere_is_copied_too(data: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_errors_are_one_sentence(arguments: list[str], words: str, tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("runtime", "entry"), [("python", "handler.py"), ("node", "index.mjs")])
+@pytest.mark.parametrize(("runtime", "entry"), [("python", "handler.py"), ("node", "index.mjs"), ("spin", "spin.toml")])
 def test_templates(runtime: str, entry: str, tmp_path: Path) -> None:
     done = run("new", "hello", "--runtime", runtime, "--json", cwd=tmp_path)
 

@@ -32,8 +32,20 @@ def test_what_no_version_uses_yet_says_so() -> None:
     found = _found({"DOCKER_HOST": _NOWHERE})
 
     later = {name: one for name, one in found.items() if one.state == "later"}
-    assert set(later) == {"spin", "kubernetes"}
+    assert set(later) == {"kubernetes"}
     assert not any(one.get for one in later.values())
+
+
+def test_a_host_of_spin_components_is_looked_for_where_the_mesh_looks(tmp_path: Path) -> None:
+    host = tmp_path / "wasmtime"
+    host.write_text("#!/bin/sh\necho wasmtime 1.2.3\n")
+    host.chmod(0o755)
+
+    found = _found({"DOCKER_HOST": _NOWHERE, "FNMESH_WORKLOAD_SPIN_HOST": str(host)})["spin"]
+    missing = _found({"DOCKER_HOST": _NOWHERE, "FNMESH_WORKLOAD_SPIN_HOST": "/nowhere/spin"})["spin"]
+
+    assert found == Finding("spin", "ok", "wasmtime 1.2.3")
+    assert missing.state == "no" and "/nowhere/spin" in missing.detail and "pip install" in missing.get
 
 
 def test_a_program_that_fails_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

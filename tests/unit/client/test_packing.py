@@ -81,6 +81,26 @@ def test_a_single_file_becomes_an_entry_file(tmp_path: Path, file: str, entry: s
     assert (_names(source), source.suggested_name) == ([entry], name)
 
 
+@pytest.mark.parametrize(
+    ("file", "sent", "name"),
+    [("greet.py", "greet.py", "greet"), ("app.py", "app.py", "single"), ("to-greet.py", "app.py", "to-greet")],
+)
+def test_a_single_file_for_spin_is_sent_as_it_is(tmp_path: Path, file: str, sent: str, name: str) -> None:
+    code = b"class IncomingHandler(http.IncomingHandler): ...\n"
+    _write(tmp_path / "single", file)
+    (tmp_path / "single" / file).write_bytes(code)
+
+    source = pack(tmp_path / "single" / file)
+
+    assert (source.filename, source.content, source.suggested_name) == (sent, code, name)
+
+
+def test_a_component_is_sent_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "to-greet.wasm").write_bytes(b"\0asm")
+
+    assert pack(tmp_path / "to-greet.wasm") == PackedSource("to-greet.wasm", b"\0asm", "to-greet")
+
+
 def test_a_zip_is_sent_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "thing.zip"
     with zipfile.ZipFile(file, "w") as made:

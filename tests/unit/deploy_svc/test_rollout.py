@@ -60,8 +60,40 @@ def test_nothing_there_starts_what_is_wanted() -> None:
     assert decision.start == (1, 1) and decision.state is DeploymentState.STARTING
 
 
-def test_a_minimum_of_zero_is_one() -> None:
+def test_a_minimum_of_zero_is_one_until_it_was_ready() -> None:
     assert choose(function(min_instances=0)).start == (1,)
+
+
+def resting(unused_s: float, *instances: Instance, **fields: Any) -> Decision:
+    one = function(**{"min_instances": 0, "last_ready_revision": 1, "state": DeploymentState.READY, **fields})
+    return decide(Situation(one, instances, unused_s=unused_s), NOW, POLICY)
+
+
+def test_what_nobody_asked_for_is_scaled_to_zero() -> None:
+    decision = resting(300, instance("a", 1, R))
+    assert (decision.state, decision.drain, decision.start) == (DeploymentState.IDLE, ("a",), ())
+    assert "Scaled to zero" in decision.message
+    assert resting(300, instance("a", 1, D), state=DeploymentState.IDLE).state is DeploymentState.IDLE
+
+
+def test_it_is_looked_at_again_when_its_time_is_over() -> None:
+    decision = resting(100, instance("a", 1, R))
+    assert (decision.state, decision.drain) == (DeploymentState.READY, ())
+    assert decision.look_again_at == NOW + timedelta(seconds=200)
+
+
+def test_a_request_ends_the_rest() -> None:
+    assert resting(float("inf"), state=DeploymentState.IDLE).start == ()
+    assert resting(0, state=DeploymentState.IDLE).start == (1,)
+    assert resting(0, instance("a", 1, D), state=DeploymentState.IDLE).start == (1,)
+
+
+def test_a_new_revision_is_started_to_see_whether_it_works() -> None:
+    assert resting(float("inf"), revision=2, state=DeploymentState.IDLE).start == (2,)
+
+
+def test_a_minimum_of_one_never_rests() -> None:
+    assert resting(float("inf"), instance("a", 1, R), min_instances=1).drain == ()
 
 
 def test_starting_counts_as_there() -> None:

@@ -27,7 +27,7 @@ class FakeStore:
     async def get(self, function_uid: str, uid: str) -> Run | None:
         return None
 
-    async def newest(self, function_uid: str, limit: int, before: str | None) -> list[Run]:
+    async def newest(self, function_uid: str, limit: int, before: str | None, *, bodies: bool = False) -> list[Run]:
         return []
 
     async def prune(self, function_uids: Sequence[str], kept: int, oldest: float) -> int:

@@ -8,6 +8,8 @@ TOPICS = [
     "The source",
     "The settings of a function",
     "The handler",
+    "Spin components",
+    "Pushing to a registry",
     "HTTP requests",
     "Control calls and keys",
     "The machine",

@@ -19,6 +19,7 @@ from runtimes.catalog import (
     dockerfile,
     find_entrypoint,
     install,
+    is_spin_code,
     runtime_base_dockerfile,
     runtime_version,
     server_sources,
@@ -36,13 +37,33 @@ from runtimes.catalog import (
         (["./handler.py"], Entrypoint("python", "handler.py")),
         (["resize.py"], Entrypoint("python", "resize.py")),
         (["resize.js", "package.json", "README.md"], Entrypoint("node", "resize.js")),
+        (["app.py", "spin.toml", "handler.py"], Entrypoint("spin", "spin.toml")),
+        (["lib/main.rs", "spin.toml"], Entrypoint("spin", "spin.toml")),
+        (["app.wasm"], Entrypoint("spin", "app.wasm")),
     ],
 )
 def test_the_handlers_file_is_found(names: list[str], found: Entrypoint) -> None:
     assert find_entrypoint(names) == found
 
 
-@pytest.mark.parametrize("names", [[], ["a.py", "b.py"], ["lib/handler.py"], ["README.md"], ["handler.go"]])
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        (b"import x\nclass IncomingHandler(http.IncomingHandler):\n    pass\n", True),
+        (b"class  IncomingHandler:\n", True),
+        (b"# class IncomingHandler\ndef handler(event): ...\n", False),
+        (b"class IncomingHandlers: ...\n", False),
+        (b"\xff\xfe\0", False),
+    ],
+)
+def test_code_for_spin_is_known_by_its_class(code: bytes, found: bool) -> None:
+    assert is_spin_code(code) is found
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[], ["spin/spin.toml"], ["a.wasm", "b.txt"], ["a.py", "b.py"], ["lib/handler.py"], ["README.md"], ["handler.go"]],
+)
 def test_a_source_without_a_handlers_file_says_what_is_wanted(names: list[str]) -> None:
     with pytest.raises(NoHandlerFound, match=r"^No handler found: .*handler\.py.*index\.js.*\.$"):
         find_entrypoint(names)

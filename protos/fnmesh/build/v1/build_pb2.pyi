@@ -77,6 +77,14 @@ class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType
     """Making the artifact: image layers, a tree of files, a component."""
     STAGE_PUSH: _Stage.ValueType  # 5
     """Storing or pushing the artifact."""
+    STAGE_COMPONENTIZE: _Stage.ValueType  # 6
+    """Making a WebAssembly component of the code; its top level is run in it. Comes after STAGE_INSTALL."""
+    STAGE_VALIDATE: _Stage.ValueType  # 7
+    """Checking the component: its format, what it imports and exports. Comes after STAGE_COMPONENTIZE."""
+    STAGE_COMPILE: _Stage.ValueType  # 8
+    """Compiling the component for this machine ahead of time. Comes before STAGE_PUSH."""
+    STAGE_PUBLISH: _Stage.ValueType  # 10
+    """Pushing what was made to the registry that the build names."""
 
 class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
     """A step of a build."""
@@ -93,6 +101,14 @@ STAGE_ASSEMBLE: Stage.ValueType  # 4
 """Making the artifact: image layers, a tree of files, a component."""
 STAGE_PUSH: Stage.ValueType  # 5
 """Storing or pushing the artifact."""
+STAGE_COMPONENTIZE: Stage.ValueType  # 6
+"""Making a WebAssembly component of the code; its top level is run in it. Comes after STAGE_INSTALL."""
+STAGE_VALIDATE: Stage.ValueType  # 7
+"""Checking the component: its format, what it imports and exports. Comes after STAGE_COMPONENTIZE."""
+STAGE_COMPILE: Stage.ValueType  # 8
+"""Compiling the component for this machine ahead of time. Comes before STAGE_PUSH."""
+STAGE_PUBLISH: Stage.ValueType  # 10
+"""Pushing what was made to the registry that the build names."""
 Global___Stage: _TypeAlias = Stage  # noqa: Y015
 
 @_typing.final
@@ -118,6 +134,7 @@ class Build(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    PUSH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `workspaces/{ws}/functions/{fn}/builds/{build_id}`; output only."""
     uid: _builtins.str
@@ -160,6 +177,10 @@ class Build(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended; output only."""
 
+    @_builtins.property
+    def push(self) -> Global___Push:
+        """Where what was made is pushed to before the build is DONE; nowhere where absent."""
+
     def __init__(
         self,
         *,
@@ -180,14 +201,61 @@ class Build(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         last_sequence: _builtins.int = ...,
         trace_id: _builtins.str = ...,
+        push: Global___Push | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "end_time", b"end_time", "push", b"push", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cached", b"cached", "create_time", b"create_time", "deploy", b"deploy", "end_time", b"end_time", "error", b"error", "function", b"function", "last_sequence", b"last_sequence", "name", b"name", "percent", b"percent", "revision", b"revision", "source_digest", b"source_digest", "stage", b"stage", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cached", b"cached", "create_time", b"create_time", "deploy", b"deploy", "end_time", b"end_time", "error", b"error", "function", b"function", "last_sequence", b"last_sequence", "name", b"name", "percent", b"percent", "push", b"push", "revision", b"revision", "source_digest", b"source_digest", "stage", b"stage", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Build: _TypeAlias = Build  # noqa: Y015
+
+@_typing.final
+class Push(_message.Message):
+    """A Push sends an artifact to an OCI registry: a Spin component as Spin's own artifact, a Docker image as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """Registry and repository, such as `ghcr.io/me/app`; `http://` or `https://` before it says how the registry is
+    spoken to. Plain HTTP is for registries on this machine, and those that the operator lists.
+    """
+    tag: _builtins.str
+    """Tag, 1 to 128 characters; where empty, 8 hex digits that the content determines."""
+    username: _builtins.str
+    """User at the registry. Empty, or given without a password: what the builder's own Docker configuration has for
+    the registry, its credential helpers included, or nobody.
+    """
+    password: _builtins.str
+    """Password or token, at most 16 KiB; input only. Kept encrypted until the build has ended, then nowhere."""
+    image: _builtins.str
+    """What it was pushed as, `registry/repository:tag`; set when DONE; output only."""
+    digest: _builtins.str
+    """Digest of the manifest there, `sha256:` and 64 hex digits; set when DONE; output only."""
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        tag: _builtins.str = ...,
+        username: _builtins.str = ...,
+        password: _builtins.str = ...,
+        image: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "image", b"image", "password", b"password", "repository", b"repository", "tag", b"tag", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Push: _TypeAlias = Push  # noqa: Y015
 
 @_typing.final
 class BuildEvent(_message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from fnmesh.build.v1 import build_pb2 as fnmesh_dot_build_dot_v1_dot_build__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#fnmesh/build/v1/build_service.proto\x12\x0f\x66nmesh.build.v1\x1a\x1b\x66nmesh/build/v1/build.proto\"B\n\x13UploadSourceRequest\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"A\n\x14UploadSourceResponse\x12\x15\n\rsource_digest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"$\n\x10GetSourceRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"@\n\x11GetSourceResponse\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"_\n\x12\x43reateBuildRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x05\x62uild\x18\x02 \x01(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1f\n\x0fGetBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListBuildsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x12ListBuildsResponse\x12&\n\x06\x62uilds\x18\x01 \x03(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x11WatchBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"\"\n\x12\x43\x61ncelBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xc9\x04\n\x0c\x42uildService\x12]\n\x0cUploadSource\x12$.fnmesh.build.v1.UploadSourceRequest\x1a%.fnmesh.build.v1.UploadSourceResponse(\x01\x12T\n\tGetSource\x12!.fnmesh.build.v1.GetSourceRequest\x1a\".fnmesh.build.v1.GetSourceResponse0\x01\x12J\n\x0b\x43reateBuild\x12#.fnmesh.build.v1.CreateBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12\x44\n\x08GetBuild\x12 .fnmesh.build.v1.GetBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12U\n\nListBuilds\x12\".fnmesh.build.v1.ListBuildsRequest\x1a#.fnmesh.build.v1.ListBuildsResponse\x12O\n\nWatchBuild\x12\".fnmesh.build.v1.WatchBuildRequest\x1a\x1b.fnmesh.build.v1.BuildEvent0\x01\x12J\n\x0b\x43\x61ncelBuild\x12#.fnmesh.build.v1.CancelBuildRequest\x1a\x16.fnmesh.build.v1.Buildb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#fnmesh/build/v1/build_service.proto\x12\x0f\x66nmesh.build.v1\x1a\x1b\x66nmesh/build/v1/build.proto\"B\n\x13UploadSourceRequest\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"A\n\x14UploadSourceResponse\x12\x15\n\rsource_digest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"$\n\x13ImportSourceRequest\x12\r\n\x05image\x18\x01 \x01(\t\"$\n\x10GetSourceRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"@\n\x11GetSourceResponse\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"_\n\x12\x43reateBuildRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x05\x62uild\x18\x02 \x01(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1f\n\x0fGetBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"]\n\x11ListBuildsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\tpushed_as\x18\x04 \x01(\t\"U\n\x12ListBuildsResponse\x12&\n\x06\x62uilds\x18\x01 \x03(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x11WatchBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"\"\n\x12\x43\x61ncelBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xa6\x05\n\x0c\x42uildService\x12]\n\x0cUploadSource\x12$.fnmesh.build.v1.UploadSourceRequest\x1a%.fnmesh.build.v1.UploadSourceResponse(\x01\x12[\n\x0cImportSource\x12$.fnmesh.build.v1.ImportSourceRequest\x1a%.fnmesh.build.v1.UploadSourceResponse\x12T\n\tGetSource\x12!.fnmesh.build.v1.GetSourceRequest\x1a\".fnmesh.build.v1.GetSourceResponse0\x01\x12J\n\x0b\x43reateBuild\x12#.fnmesh.build.v1.CreateBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12\x44\n\x08GetBuild\x12 .fnmesh.build.v1.GetBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12U\n\nListBuilds\x12\".fnmesh.build.v1.ListBuildsRequest\x1a#.fnmesh.build.v1.ListBuildsResponse\x12O\n\nWatchBuild\x12\".fnmesh.build.v1.WatchBuildRequest\x1a\x1b.fnmesh.build.v1.BuildEvent0\x01\x12J\n\x0b\x43\x61ncelBuild\x12#.fnmesh.build.v1.CancelBuildRequest\x1a\x16.fnmesh.build.v1.Buildb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,22 +36,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADSOURCEREQUEST']._serialized_end=151
   _globals['_UPLOADSOURCERESPONSE']._serialized_start=153
   _globals['_UPLOADSOURCERESPONSE']._serialized_end=218
-  _globals['_GETSOURCEREQUEST']._serialized_start=220
-  _globals['_GETSOURCEREQUEST']._serialized_end=256
-  _globals['_GETSOURCERESPONSE']._serialized_start=258
-  _globals['_GETSOURCERESPONSE']._serialized_end=322
-  _globals['_CREATEBUILDREQUEST']._serialized_start=324
-  _globals['_CREATEBUILDREQUEST']._serialized_end=419
-  _globals['_GETBUILDREQUEST']._serialized_start=421
-  _globals['_GETBUILDREQUEST']._serialized_end=452
-  _globals['_LISTBUILDSREQUEST']._serialized_start=454
-  _globals['_LISTBUILDSREQUEST']._serialized_end=528
-  _globals['_LISTBUILDSRESPONSE']._serialized_start=530
-  _globals['_LISTBUILDSRESPONSE']._serialized_end=615
-  _globals['_WATCHBUILDREQUEST']._serialized_start=617
-  _globals['_WATCHBUILDREQUEST']._serialized_end=674
-  _globals['_CANCELBUILDREQUEST']._serialized_start=676
-  _globals['_CANCELBUILDREQUEST']._serialized_end=710
-  _globals['_BUILDSERVICE']._serialized_start=713
-  _globals['_BUILDSERVICE']._serialized_end=1298
+  _globals['_IMPORTSOURCEREQUEST']._serialized_start=220
+  _globals['_IMPORTSOURCEREQUEST']._serialized_end=256
+  _globals['_GETSOURCEREQUEST']._serialized_start=258
+  _globals['_GETSOURCEREQUEST']._serialized_end=294
+  _globals['_GETSOURCERESPONSE']._serialized_start=296
+  _globals['_GETSOURCERESPONSE']._serialized_end=360
+  _globals['_CREATEBUILDREQUEST']._serialized_start=362
+  _globals['_CREATEBUILDREQUEST']._serialized_end=457
+  _globals['_GETBUILDREQUEST']._serialized_start=459
+  _globals['_GETBUILDREQUEST']._serialized_end=490
+  _globals['_LISTBUILDSREQUEST']._serialized_start=492
+  _globals['_LISTBUILDSREQUEST']._serialized_end=585
+  _globals['_LISTBUILDSRESPONSE']._serialized_start=587
+  _globals['_LISTBUILDSRESPONSE']._serialized_end=672
+  _globals['_WATCHBUILDREQUEST']._serialized_start=674
+  _globals['_WATCHBUILDREQUEST']._serialized_end=731
+  _globals['_CANCELBUILDREQUEST']._serialized_start=733
+  _globals['_CANCELBUILDREQUEST']._serialized_end=767
+  _globals['_BUILDSERVICE']._serialized_start=770
+  _globals['_BUILDSERVICE']._serialized_end=1448
 # @@protoc_insertion_point(module_scope)

@@ -74,6 +74,30 @@ class UploadSourceResponse(_message.Message):
 Global___UploadSourceResponse: _TypeAlias = UploadSourceResponse  # noqa: Y015
 
 @_typing.final
+class ImportSourceRequest(_message.Message):
+    """Request of ImportSource."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """What to fetch, `registry/repository:tag` or `registry/repository@digest`. The builder's own Docker configuration says
+    who it is at the registry.
+    """
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSourceRequest: _TypeAlias = ImportSourceRequest  # noqa: Y015
+
+@_typing.final
 class GetSourceRequest(_message.Message):
     """Request of GetSource."""
 
@@ -186,22 +210,28 @@ class ListBuildsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PUSHED_AS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Resource name of the function; `workspaces/{ws}/functions/-` for all of a workspace."""
     page_size: _builtins.int
     """At most this many, 1 to 1,000; 100 where zero."""
     page_token: _builtins.str
     """From the answer before; empty for the first page."""
+    pushed_as: _builtins.str
+    """Only builds that were pushed as this, `registry/repository:tag` or `registry/repository@digest`; all where empty.
+    With `workspaces/-/functions/-` those that the caller may see.
+    """
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        pushed_as: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pushed_as", b"pushed_as"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,6 +41,11 @@ class BuildServiceStub:
                 request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
                 _registered_method=True)
+        self.ImportSource = channel.unary_unary(
+                '/fnmesh.build.v1.BuildService/ImportSource',
+                request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ImportSourceRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
+                _registered_method=True)
         self.GetSource = channel.unary_stream(
                 '/fnmesh.build.v1.BuildService/GetSource',
                 request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceRequest.SerializeToString,
@@ -85,6 +90,15 @@ class BuildServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportSource(self, request, context):
+        """Fetches a Spin component from a registry, whoever pushed it, and keeps it as a source: building that compiles it for
+        this machine. NOT_FOUND (reason IMAGE_NOT_FOUND), FAILED_PRECONDITION (reasons IMAGE_INVALID, REGISTRY_REFUSED),
+        UNAVAILABLE (reason REGISTRY_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSource(self, request, context):
         """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND).
         """
@@ -94,7 +108,8 @@ class BuildServiceServicer:
 
     def CreateBuild(self, request, context):
         """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
-        SOURCE_NOT_FOUND) where the source was never uploaded.
+        SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
+        CREDENTIALS_INVALID) where it cannot be pushed as it says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +150,11 @@ def add_BuildServiceServicer_to_server(servicer, server):
             'UploadSource': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadSource,
                     request_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceRequest.FromString,
+                    response_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.SerializeToString,
+            ),
+            'ImportSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportSource,
+                    request_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ImportSourceRequest.FromString,
                     response_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.SerializeToString,
             ),
             'GetSource': grpc.unary_stream_rpc_method_handler(
@@ -195,6 +215,33 @@ class BuildService:
             target,
             '/fnmesh.build.v1.BuildService/UploadSource',
             fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceRequest.SerializeToString,
+            fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.build.v1.BuildService/ImportSource',
+            fnmesh_dot_build_dot_v1_dot_build__service__pb2.ImportSourceRequest.SerializeToString,
             fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
             options,
             channel_credentials,

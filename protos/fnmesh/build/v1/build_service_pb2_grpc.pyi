@@ -38,11 +38,17 @@ class BuildServiceStub:
     """Uploads a source: a zip archive, or a single file with its name. The same bytes are stored once.
     INVALID_ARGUMENT (reason SOURCE_INVALID), RESOURCE_EXHAUSTED (reason SOURCE_TOO_LARGE).
     """
+    ImportSource: _grpc.UnaryUnaryMultiCallable[_build_service_pb2.ImportSourceRequest, _build_service_pb2.UploadSourceResponse]
+    """Fetches a Spin component from a registry, whoever pushed it, and keeps it as a source: building that compiles it for
+    this machine. NOT_FOUND (reason IMAGE_NOT_FOUND), FAILED_PRECONDITION (reasons IMAGE_INVALID, REGISTRY_REFUSED),
+    UNAVAILABLE (reason REGISTRY_UNAVAILABLE).
+    """
     GetSource: _grpc.UnaryStreamMultiCallable[_build_service_pb2.GetSourceRequest, _build_service_pb2.GetSourceResponse]
     """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND)."""
     CreateBuild: _grpc.UnaryUnaryMultiCallable[_build_service_pb2.CreateBuildRequest, _build_pb2.Build]
     """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
-    SOURCE_NOT_FOUND) where the source was never uploaded.
+    SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
+    CREDENTIALS_INVALID) where it cannot be pushed as it says.
     """
     GetBuild: _grpc.UnaryUnaryMultiCallable[_build_service_pb2.GetBuildRequest, _build_pb2.Build]
     """Returns one build."""
@@ -64,11 +70,17 @@ class BuildServiceAsyncStub(BuildServiceStub):
     """Uploads a source: a zip archive, or a single file with its name. The same bytes are stored once.
     INVALID_ARGUMENT (reason SOURCE_INVALID), RESOURCE_EXHAUSTED (reason SOURCE_TOO_LARGE).
     """
+    ImportSource: _aio.UnaryUnaryMultiCallable[_build_service_pb2.ImportSourceRequest, _build_service_pb2.UploadSourceResponse]  # type: ignore[assignment]
+    """Fetches a Spin component from a registry, whoever pushed it, and keeps it as a source: building that compiles it for
+    this machine. NOT_FOUND (reason IMAGE_NOT_FOUND), FAILED_PRECONDITION (reasons IMAGE_INVALID, REGISTRY_REFUSED),
+    UNAVAILABLE (reason REGISTRY_UNAVAILABLE).
+    """
     GetSource: _aio.UnaryStreamMultiCallable[_build_service_pb2.GetSourceRequest, _build_service_pb2.GetSourceResponse]  # type: ignore[assignment]
     """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND)."""
     CreateBuild: _aio.UnaryUnaryMultiCallable[_build_service_pb2.CreateBuildRequest, _build_pb2.Build]  # type: ignore[assignment]
     """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
-    SOURCE_NOT_FOUND) where the source was never uploaded.
+    SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
+    CREDENTIALS_INVALID) where it cannot be pushed as it says.
     """
     GetBuild: _aio.UnaryUnaryMultiCallable[_build_service_pb2.GetBuildRequest, _build_pb2.Build]  # type: ignore[assignment]
     """Returns one build."""
@@ -95,6 +107,17 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ImportSource(
+        self,
+        request: _build_service_pb2.ImportSourceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_build_service_pb2.UploadSourceResponse, _abc.Awaitable[_build_service_pb2.UploadSourceResponse]]:
+        """Fetches a Spin component from a registry, whoever pushed it, and keeps it as a source: building that compiles it for
+        this machine. NOT_FOUND (reason IMAGE_NOT_FOUND), FAILED_PRECONDITION (reasons IMAGE_INVALID, REGISTRY_REFUSED),
+        UNAVAILABLE (reason REGISTRY_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
     def GetSource(
         self,
         request: _build_service_pb2.GetSourceRequest,
@@ -109,7 +132,8 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_build_pb2.Build, _abc.Awaitable[_build_pb2.Build]]:
         """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
-        SOURCE_NOT_FOUND) where the source was never uploaded.
+        SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
+        CREDENTIALS_INVALID) where it cannot be pushed as it says.
         """
 
     @_abc_1.abstractmethod

@@ -26,17 +26,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66nmesh/invoke/v1/invoke.proto\x12\x10\x66nmesh.invoke.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa5\x03\n\tExecution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x10\n\x08instance\x18\x04 \x01(\t\x12*\n\x07trigger\x18\x05 \x01(\x0e\x32\x19.fnmesh.invoke.v1.Trigger\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0equeue_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ncold_start\x18\t \x01(\x08\x12\x13\n\x0bstatus_code\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x08\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x15\n\rrequest_bytes\x18\x0e \x01(\x03\x12\x16\n\x0eresponse_bytes\x18\x0f \x01(\x03\x12\x14\n\x0crequest_line\x18\x10 \x01(\t*Y\n\x07Trigger\x12\x17\n\x13TRIGGER_UNSPECIFIED\x10\x00\x12\x10\n\x0cTRIGGER_HTTP\x10\x01\x12\x12\n\x0eTRIGGER_DIRECT\x10\x02\x12\x0f\n\x0bTRIGGER_JOB\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66nmesh/invoke/v1/invoke.proto\x12\x10\x66nmesh.invoke.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xd2\x03\n\tExecution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x10\n\x08instance\x18\x04 \x01(\t\x12*\n\x07trigger\x18\x05 \x01(\x0e\x32\x19.fnmesh.invoke.v1.Trigger\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0equeue_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ncold_start\x18\t \x01(\x08\x12\x13\n\x0bstatus_code\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x08\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12\x10\n\x08trace_id\x18\r \x01(\t\x12\x15\n\rrequest_bytes\x18\x0e \x01(\x03\x12\x16\n\x0eresponse_bytes\x18\x0f \x01(\x03\x12\x14\n\x0crequest_line\x18\x10 \x01(\t\x12\x14\n\x0crequest_body\x18\x11 \x01(\t\x12\x15\n\rresponse_body\x18\x12 \x01(\t*Y\n\x07Trigger\x12\x17\n\x13TRIGGER_UNSPECIFIED\x10\x00\x12\x10\n\x0cTRIGGER_HTTP\x10\x01\x12\x12\n\x0eTRIGGER_DIRECT\x10\x02\x12\x0f\n\x0bTRIGGER_JOB\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fnmesh.invoke.v1.invoke_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRIGGER']._serialized_start=579
-  _globals['_TRIGGER']._serialized_end=668
+  _globals['_TRIGGER']._serialized_start=624
+  _globals['_TRIGGER']._serialized_end=713
   _globals['_HEADER']._serialized_start=116
   _globals['_HEADER']._serialized_end=153
   _globals['_EXECUTION']._serialized_start=156
-  _globals['_EXECUTION']._serialized_end=577
+  _globals['_EXECUTION']._serialized_end=622
 # @@protoc_insertion_point(module_scope)

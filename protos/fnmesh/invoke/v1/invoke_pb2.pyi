@@ -95,6 +95,8 @@ class Execution(_message.Message):
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     REQUEST_LINE_FIELD_NUMBER: _builtins.int
+    REQUEST_BODY_FIELD_NUMBER: _builtins.int
+    RESPONSE_BODY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `workspaces/{ws}/functions/{fn}/executions/{execution_id}`."""
     uid: _builtins.str
@@ -121,6 +123,12 @@ class Execution(_message.Message):
     """Bytes of the answer's body."""
     request_line: _builtins.str
     """HTTP method and path as the caller sent them; empty for a direct invoke."""
+    request_body: _builtins.str
+    """Beginning of the payload of a direct invoke, and of its answer, where both are kept (FNMESH_INVOKE_BODY_BYTES_KEPT)
+    and are text: values of JSON keys such as `password` are `****`, and what was left out is `…`. Else empty.
+    """
+    response_body: _builtins.str
+    """See request_body."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the request arrived."""
@@ -152,10 +160,12 @@ class Execution(_message.Message):
         request_bytes: _builtins.int = ...,
         response_bytes: _builtins.int = ...,
         request_line: _builtins.str = ...,
+        request_body: _builtins.str = ...,
+        response_body: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "queue_duration", b"queue_duration", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold_start", b"cold_start", "duration", b"duration", "error", b"error", "failed", b"failed", "instance", b"instance", "name", b"name", "queue_duration", b"queue_duration", "request_bytes", b"request_bytes", "request_line", b"request_line", "response_bytes", b"response_bytes", "revision", b"revision", "start_time", b"start_time", "status_code", b"status_code", "trace_id", b"trace_id", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold_start", b"cold_start", "duration", b"duration", "error", b"error", "failed", b"failed", "instance", b"instance", "name", b"name", "queue_duration", b"queue_duration", "request_body", b"request_body", "request_bytes", b"request_bytes", "request_line", b"request_line", "response_body", b"response_body", "response_bytes", b"response_bytes", "revision", b"revision", "start_time", b"start_time", "status_code", b"status_code", "trace_id", b"trace_id", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -244,6 +244,7 @@ class Function(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
+    INVOCATION_URL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `workspaces/{workspace_id}/functions/{function_id}`; output only. Requests may use
     display names in either place: `workspaces/default/functions/hello`.
@@ -283,6 +284,10 @@ class Function(_message.Message):
     source_digest: _builtins.str
     """Source that the next build takes where it names none: `sha256:` and 64 hex digits, as UploadSource answered.
     A build that names one sets it too.
+    """
+    invocation_url: _builtins.str
+    """Where Invoke sends the payload, as a POST of application/json, while nothing of the function is deployed here:
+    an http or https URL that the mesh's operator allows (FNMESH_INVOCATION_URL_ALLOW). Empty for nowhere.
     """
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -346,10 +351,11 @@ class Function(_message.Message):
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         number: _builtins.int = ...,
         source_digest: _builtins.str = ...,
+        invocation_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "limits", b"limits", "scaling", b"scaling", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "create_time", b"create_time", "delete_time", b"delete_time", "deployment_message", b"deployment_message", "deployment_state", b"deployment_state", "description", b"description", "display_name", b"display_name", "env", b"env", "etag", b"etag", "event_format", b"event_format", "handler", b"handler", "labels", b"labels", "limits", b"limits", "methods", b"methods", "name", b"name", "number", b"number", "path", b"path", "running", b"running", "runtime", b"runtime", "scaling", b"scaling", "serving_revision", b"serving_revision", "source_digest", b"source_digest", "target", b"target", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "create_time", b"create_time", "delete_time", b"delete_time", "deployment_message", b"deployment_message", "deployment_state", b"deployment_state", "description", b"description", "display_name", b"display_name", "env", b"env", "etag", b"etag", "event_format", b"event_format", "handler", b"handler", "invocation_url", b"invocation_url", "labels", b"labels", "limits", b"limits", "methods", b"methods", "name", b"name", "number", b"number", "path", b"path", "running", b"running", "runtime", b"runtime", "scaling", b"scaling", "serving_revision", b"serving_revision", "source_digest", b"source_digest", "target", b"target", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -399,19 +405,27 @@ class Scaling(_message.Message):
 
     MIN_INSTANCES_FIELD_NUMBER: _builtins.int
     MAX_INSTANCES_FIELD_NUMBER: _builtins.int
+    IDLE_TTL_FIELD_NUMBER: _builtins.int
     min_instances: _builtins.int
-    """Fewest instances, 0 to 100; default 1."""
+    """Fewest instances, 0 to 100; default 0 for a Spin component, else 1. With 0 the last instance ends once there was
+    no request for `idle_ttl`, and the next request starts one.
+    """
     max_instances: _builtins.int
     """Most instances, 1 to 100; default 1 or `min_instances`, whichever is larger."""
+    @_builtins.property
+    def idle_ttl(self) -> _duration_pb2.Duration:
+        """How long an instance without requests is kept where `min_instances` is 0, 3 s to 24 hours; default 5 minutes."""
+
     def __init__(
         self,
         *,
         min_instances: _builtins.int | None = ...,
         max_instances: _builtins.int = ...,
+        idle_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_instances", b"_min_instances", "min_instances", b"min_instances"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_instances", b"_min_instances", "idle_ttl", b"idle_ttl", "min_instances", b"min_instances"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_instances", b"_min_instances", "max_instances", b"max_instances", "min_instances", b"min_instances"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_instances", b"_min_instances", "idle_ttl", b"idle_ttl", "max_instances", b"max_instances", "min_instances", b"min_instances"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_instances: _TypeAlias = _typing.Literal["min_instances"]  # noqa: Y015
     _WhichOneofArgType__min_instances: _TypeAlias = _typing.Literal["_min_instances", b"_min_instances"]  # noqa: Y015

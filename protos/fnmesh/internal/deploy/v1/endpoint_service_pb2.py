@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0fnmesh/internal/deploy/v1/endpoint_service.proto\x12\x19\x66nmesh.internal.deploy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x01\n\x08\x45ndpoint\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x14\n\x0c\x66unction_uid\x18\x02 \x01(\t\x12\x17\n\x0frevision_number\x18\x03 \x01(\x05\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x13\n\x0b\x63oncurrency\x18\x05 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x06 \x01(\x03\x12\x11\n\taccepting\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12.\n\nready_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x15WatchEndpointsRequest\x12\x31\n\x05hello\x18\x01 \x01(\x0b\x32 .fnmesh.internal.deploy.v1.HelloH\x00\x12-\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1e.fnmesh.internal.deploy.v1.AckH\x00\x42\t\n\x07message\"\x18\n\x05Hello\x12\x0f\n\x07watcher\x18\x01 \x01(\t\":\n\x03\x41\x63k\x12\x17\n\x0f\x61pplied_version\x18\x01 \x01(\x03\x12\x1a\n\x12released_instances\x18\x02 \x03(\t\"\xd1\x01\n\x16WatchEndpointsResponse\x12\x37\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32#.fnmesh.internal.deploy.v1.EndpointH\x00\x12\x35\n\x07removed\x18\x02 \x01(\x0b\x32\".fnmesh.internal.deploy.v1.RemovedH\x00\x12<\n\x06synced\x18\x03 \x01(\x0b\x32*.fnmesh.internal.deploy.v1.EndpointsSyncedH\x00\x42\t\n\x07message\",\n\x07Removed\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\"\n\x0f\x45ndpointsSynced\x12\x0f\n\x07version\x18\x01 \x01(\x03\"9\n\x15RetireInstanceRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x16RetireInstanceResponse2\x83\x02\n\x0f\x45ndpointService\x12y\n\x0eWatchEndpoints\x12\x30.fnmesh.internal.deploy.v1.WatchEndpointsRequest\x1a\x31.fnmesh.internal.deploy.v1.WatchEndpointsResponse(\x01\x30\x01\x12u\n\x0eRetireInstance\x12\x30.fnmesh.internal.deploy.v1.RetireInstanceRequest\x1a\x31.fnmesh.internal.deploy.v1.RetireInstanceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0fnmesh/internal/deploy/v1/endpoint_service.proto\x12\x19\x66nmesh.internal.deploy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x01\n\x08\x45ndpoint\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x14\n\x0c\x66unction_uid\x18\x02 \x01(\t\x12\x17\n\x0frevision_number\x18\x03 \x01(\x05\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x13\n\x0b\x63oncurrency\x18\x05 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x06 \x01(\x03\x12\x11\n\taccepting\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12.\n\nready_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x15WatchEndpointsRequest\x12\x31\n\x05hello\x18\x01 \x01(\x0b\x32 .fnmesh.internal.deploy.v1.HelloH\x00\x12-\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1e.fnmesh.internal.deploy.v1.AckH\x00\x42\t\n\x07message\"\x18\n\x05Hello\x12\x0f\n\x07watcher\x18\x01 \x01(\t\"R\n\x03\x41\x63k\x12\x17\n\x0f\x61pplied_version\x18\x01 \x01(\x03\x12\x1a\n\x12released_instances\x18\x02 \x03(\t\x12\x16\n\x0eused_functions\x18\x03 \x03(\t\"\xd1\x01\n\x16WatchEndpointsResponse\x12\x37\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32#.fnmesh.internal.deploy.v1.EndpointH\x00\x12\x35\n\x07removed\x18\x02 \x01(\x0b\x32\".fnmesh.internal.deploy.v1.RemovedH\x00\x12<\n\x06synced\x18\x03 \x01(\x0b\x32*.fnmesh.internal.deploy.v1.EndpointsSyncedH\x00\x42\t\n\x07message\",\n\x07Removed\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\"\n\x0f\x45ndpointsSynced\x12\x0f\n\x07version\x18\x01 \x01(\x03\"9\n\x15RetireInstanceRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x16RetireInstanceResponse\"/\n\x17\x41\x63tivateFunctionRequest\x12\x14\n\x0c\x66unction_uid\x18\x01 \x01(\t\"\x1a\n\x18\x41\x63tivateFunctionResponse2\x80\x03\n\x0f\x45ndpointService\x12y\n\x0eWatchEndpoints\x12\x30.fnmesh.internal.deploy.v1.WatchEndpointsRequest\x1a\x31.fnmesh.internal.deploy.v1.WatchEndpointsResponse(\x01\x30\x01\x12u\n\x0eRetireInstance\x12\x30.fnmesh.internal.deploy.v1.RetireInstanceRequest\x1a\x31.fnmesh.internal.deploy.v1.RetireInstanceResponse\x12{\n\x10\x41\x63tivateFunction\x12\x32.fnmesh.internal.deploy.v1.ActivateFunctionRequest\x1a\x33.fnmesh.internal.deploy.v1.ActivateFunctionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,17 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=467
   _globals['_HELLO']._serialized_end=491
   _globals['_ACK']._serialized_start=493
-  _globals['_ACK']._serialized_end=551
-  _globals['_WATCHENDPOINTSRESPONSE']._serialized_start=554
-  _globals['_WATCHENDPOINTSRESPONSE']._serialized_end=763
-  _globals['_REMOVED']._serialized_start=765
-  _globals['_REMOVED']._serialized_end=809
-  _globals['_ENDPOINTSSYNCED']._serialized_start=811
-  _globals['_ENDPOINTSSYNCED']._serialized_end=845
-  _globals['_RETIREINSTANCEREQUEST']._serialized_start=847
-  _globals['_RETIREINSTANCEREQUEST']._serialized_end=904
-  _globals['_RETIREINSTANCERESPONSE']._serialized_start=906
-  _globals['_RETIREINSTANCERESPONSE']._serialized_end=930
-  _globals['_ENDPOINTSERVICE']._serialized_start=933
-  _globals['_ENDPOINTSERVICE']._serialized_end=1192
+  _globals['_ACK']._serialized_end=575
+  _globals['_WATCHENDPOINTSRESPONSE']._serialized_start=578
+  _globals['_WATCHENDPOINTSRESPONSE']._serialized_end=787
+  _globals['_REMOVED']._serialized_start=789
+  _globals['_REMOVED']._serialized_end=833
+  _globals['_ENDPOINTSSYNCED']._serialized_start=835
+  _globals['_ENDPOINTSSYNCED']._serialized_end=869
+  _globals['_RETIREINSTANCEREQUEST']._serialized_start=871
+  _globals['_RETIREINSTANCEREQUEST']._serialized_end=928
+  _globals['_RETIREINSTANCERESPONSE']._serialized_start=930
+  _globals['_RETIREINSTANCERESPONSE']._serialized_end=954
+  _globals['_ACTIVATEFUNCTIONREQUEST']._serialized_start=956
+  _globals['_ACTIVATEFUNCTIONREQUEST']._serialized_end=1003
+  _globals['_ACTIVATEFUNCTIONRESPONSE']._serialized_start=1005
+  _globals['_ACTIVATEFUNCTIONRESPONSE']._serialized_end=1031
+  _globals['_ENDPOINTSERVICE']._serialized_start=1034
+  _globals['_ENDPOINTSERVICE']._serialized_end=1418
 # @@protoc_insertion_point(module_scope)

@@ -137,21 +137,29 @@ class Ack(_message.Message):
 
     APPLIED_VERSION_FIELD_NUMBER: _builtins.int
     RELEASED_INSTANCES_FIELD_NUMBER: _builtins.int
+    USED_FUNCTIONS_FIELD_NUMBER: _builtins.int
     applied_version: _builtins.int
     """Changes up to this version have been applied: no new request goes to an instance removed by them."""
     @_builtins.property
     def released_instances(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Instances that were draining and have no request of this watcher left."""
 
+    @_builtins.property
+    def used_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Functions (`fn-...`) that have had a request since the last message that named them. Sent about once a second
+        where there are any: what is not named for its `idle_ttl` is scaled to zero.
+        """
+
     def __init__(
         self,
         *,
         applied_version: _builtins.int = ...,
         released_instances: _abc.Iterable[_builtins.str] | None = ...,
+        used_functions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_version", b"applied_version", "released_instances", b"released_instances"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_version", b"applied_version", "released_instances", b"released_instances", "used_functions", b"used_functions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -285,3 +293,42 @@ class RetireInstanceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetireInstanceResponse: _TypeAlias = RetireInstanceResponse  # noqa: Y015
+
+@_typing.final
+class ActivateFunctionRequest(_message.Message):
+    """Request of ActivateFunction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_UID_FIELD_NUMBER: _builtins.int
+    function_uid: _builtins.str
+    """Identifier of the function, `fn-...`."""
+    def __init__(
+        self,
+        *,
+        function_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function_uid", b"function_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateFunctionRequest: _TypeAlias = ActivateFunctionRequest  # noqa: Y015
+
+@_typing.final
+class ActivateFunctionResponse(_message.Message):
+    """Answer of ActivateFunction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateFunctionResponse: _TypeAlias = ActivateFunctionResponse  # noqa: Y015

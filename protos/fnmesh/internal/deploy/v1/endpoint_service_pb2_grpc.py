@@ -45,6 +45,11 @@ class EndpointServiceStub:
                 request_serializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.RetireInstanceRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.RetireInstanceResponse.FromString,
                 _registered_method=True)
+        self.ActivateFunction = channel.unary_unary(
+                '/fnmesh.internal.deploy.v1.EndpointService/ActivateFunction',
+                request_serializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.ActivateFunctionRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.ActivateFunctionResponse.FromString,
+                _registered_method=True)
 
 
 class EndpointServiceServicer:
@@ -68,6 +73,14 @@ class EndpointServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ActivateFunction(self, request, context):
+        """Requests wait for a function that has no instance: one is started if it was scaled to zero. Returns at once; the
+        instance shows in WatchEndpoints. Repeating it is harmless.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EndpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +93,11 @@ def add_EndpointServiceServicer_to_server(servicer, server):
                     servicer.RetireInstance,
                     request_deserializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.RetireInstanceRequest.FromString,
                     response_serializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.RetireInstanceResponse.SerializeToString,
+            ),
+            'ActivateFunction': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateFunction,
+                    request_deserializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.ActivateFunctionRequest.FromString,
+                    response_serializer=fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.ActivateFunctionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +155,33 @@ class EndpointService:
             '/fnmesh.internal.deploy.v1.EndpointService/RetireInstance',
             fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.RetireInstanceRequest.SerializeToString,
             fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.RetireInstanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateFunction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.internal.deploy.v1.EndpointService/ActivateFunction',
+            fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.ActivateFunctionRequest.SerializeToString,
+            fnmesh_dot_internal_dot_deploy_dot_v1_dot_endpoint__service__pb2.ActivateFunctionResponse.FromString,
             options,
             channel_credentials,
             insecure,

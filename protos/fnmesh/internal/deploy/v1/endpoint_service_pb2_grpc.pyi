@@ -42,6 +42,10 @@ class EndpointServiceStub:
     """An instance is stuck (its handler cannot be stopped): it is replaced, drained and killed. Repeating it is
     harmless.
     """
+    ActivateFunction: _grpc.UnaryUnaryMultiCallable[_endpoint_service_pb2.ActivateFunctionRequest, _endpoint_service_pb2.ActivateFunctionResponse]
+    """Requests wait for a function that has no instance: one is started if it was scaled to zero. Returns at once; the
+    instance shows in WatchEndpoints. Repeating it is harmless.
+    """
 
 @_typing.type_check_only
 class EndpointServiceAsyncStub(EndpointServiceStub):
@@ -56,6 +60,10 @@ class EndpointServiceAsyncStub(EndpointServiceStub):
     RetireInstance: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.RetireInstanceRequest, _endpoint_service_pb2.RetireInstanceResponse]  # type: ignore[assignment]
     """An instance is stuck (its handler cannot be stopped): it is replaced, drained and killed. Repeating it is
     harmless.
+    """
+    ActivateFunction: _aio.UnaryUnaryMultiCallable[_endpoint_service_pb2.ActivateFunctionRequest, _endpoint_service_pb2.ActivateFunctionResponse]  # type: ignore[assignment]
+    """Requests wait for a function that has no instance: one is started if it was scaled to zero. Returns at once; the
+    instance shows in WatchEndpoints. Repeating it is harmless.
     """
 
 class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,6 +88,16 @@ class EndpointServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_endpoint_service_pb2.RetireInstanceResponse, _abc.Awaitable[_endpoint_service_pb2.RetireInstanceResponse]]:
         """An instance is stuck (its handler cannot be stopped): it is replaced, drained and killed. Repeating it is
         harmless.
+        """
+
+    @_abc_1.abstractmethod
+    def ActivateFunction(
+        self,
+        request: _endpoint_service_pb2.ActivateFunctionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_endpoint_service_pb2.ActivateFunctionResponse, _abc.Awaitable[_endpoint_service_pb2.ActivateFunctionResponse]]:
+        """Requests wait for a function that has no instance: one is started if it was scaled to zero. Returns at once; the
+        instance shows in WatchEndpoints. Repeating it is harmless.
         """
 
 def add_EndpointServiceServicer_to_server(servicer: EndpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh.main import StartupError
-from registry_svc.secrets_key import DecryptionError, EnvCipher, load_cipher
+from mesh.secrets_key import DecryptionError, EnvCipher, load_cipher
 
 
 def test_what_is_bound_to_one_place_cannot_be_read_at_another() -> None:

@@ -1,4 +1,4 @@
-"""Encryption of env values at rest: AES-256-GCM under a key in a file."""
+"""Encryption of env values and other secrets at rest: AES-256-GCM under a key in a file."""
 
 from __future__ import annotations
 

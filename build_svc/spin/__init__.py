@@ -1,0 +1,1 @@
+"""Builds WebAssembly components for Spin: of Python code, or taken as they are."""

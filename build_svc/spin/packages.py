@@ -1,0 +1,91 @@
+"""Pure-Python libraries for components: wheels for any platform, nothing of which is run to install it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from build_svc import installers, libraries, sandbox
+from build_svc.domain import BuildFailed, Runtime, Stage, log_text
+from build_svc.installers import PIP_OPTIONS
+from build_svc.ports import Job, Journal
+from build_svc.toolchain import Toolchain
+from build_svc.tree_cache import TreeCache
+
+_NOT_FOUND = "No matching distribution found"
+_REQUIREMENTS = "requirements.txt"
+
+
+async def install(
+    job: Job,
+    journal: Journal,
+    home: Path,
+    python: str,
+    toolchain: Toolchain,
+    cache: TreeCache,
+    made_for: Mapping[str, str],
+) -> Path | None:
+    """The directory of what requirements.txt asks for, for the Python `python` in components; None for nothing.
+
+    The spin-sdk itself may be asked for, as its templates do: it is there. Raises BuildFailed with pip's own line.
+    """
+    texts = installers.read_texts(job.app, Runtime.PYTHON)
+    wanted = libraries.find(Runtime.PYTHON, {_REQUIREMENTS: _without_sdk(texts.get(_REQUIREMENTS, ""))})
+    if wanted is None:
+        return None
+    key = libraries.cache_key(wanted, {**made_for, "for": "spin"}, job.build.source_digest)
+    async with journal.stage(Stage.INSTALL), cache.filling(key) as found:
+        if found is not None:
+            await journal.line("The libraries are the ones of an earlier build; nothing to install.")
+            return found
+        out = job.scratch / "out"
+        await asyncio.to_thread(_lay_out, job, wanted.key_texts[_REQUIREMENTS], out)
+        await _pip(job, journal, home, python, toolchain, out)
+        (out / "packages").mkdir(exist_ok=True)  # every line had a marker that does not hold here
+        return await cache.keep(key, out / "packages")
+
+
+async def _pip(job: Job, journal: Journal, home: Path, python: str, toolchain: Toolchain, out: Path) -> None:
+    interpreter = str((await toolchain.python()).path)
+    argv = [
+        *(interpreter, "-I", str(await toolchain.pip()), *PIP_OPTIONS, "--only-binary=:all:"),
+        *("--platform", "any", "--implementation", "py", "--abi", "none", "--python-version", python),
+        *("--target", str(out / "packages"), "-r", str(out / _REQUIREMENTS)),
+    ]
+    lines: list[str] = []
+
+    async def tell(raw: bytes) -> None:
+        await journal.line(raw)
+        lines.append(log_text(raw))
+        del lines[:-200]
+
+    env = await toolchain.environment(home)
+    status = await sandbox.run(argv, uid=job.uid, cwd=job.app, env=env, on_line=tell)
+    if status == 0:
+        return
+    error = installers.pip_error(lines) or f"pip ended with status {status}."
+    if _NOT_FOUND in error:
+        error = f"{error.rstrip('.')}; a component can have pure-Python libraries only, from wheels for any platform."
+    raise BuildFailed(error)
+
+
+def _without_sdk(text: str) -> str:
+    """The lines but those for the SDK and its tools, which the builder brings along in versions that fit."""
+    own = ("spin-sdk", "spin_sdk", "componentize-py", "componentize_py", "mypy")
+    kept = []
+    for line in libraries.requirement_lines(text):
+        name = line.lower()
+        brought = any(name.startswith(one) and not name[len(one) :][:1].isalnum() for one in own)
+        if not brought or name[:1] == "-":
+            kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _lay_out(job: Job, requirements: str, out: Path) -> None:
+    installers.make_writable(out, job.uid)
+    (out / _REQUIREMENTS).write_text(requirements)
+    for name in (one.name for one in job.app.iterdir() if one.suffix == ".txt" and one.name != _REQUIREMENTS):
+        shutil.copyfile(job.app / name, out / name)  # `-r other.txt` is looked for beside it
+    installers.give(out, job.uid)

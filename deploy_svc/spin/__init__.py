@@ -1,0 +1,1 @@
+"""The spin target: WebAssembly components in host programs of their own."""

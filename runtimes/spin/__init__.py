@@ -1,0 +1,1 @@
+"""Spin applications: composition with the platform's provider, hosts, manifests."""
