@@ -99,6 +99,8 @@ class Database:
             )
         else:
             raise ValueError(f"'{parsed.get_backend_name()}' is neither sqlite nor postgresql")
+        # SQLite's writers queue here: one that is cancelled in the pool's own queue may take the connection along.
+        self._turn = asyncio.Lock()
         self._lock_key = int.from_bytes(hashlib.sha256(f"fnmesh {schema}".encode()).digest()[:8], signed=True)
 
     @asynccontextmanager
@@ -124,6 +126,8 @@ class Database:
         """
         with _told_if_lost():
             async with AsyncExitStack() as stack:
+                if self.is_sqlite:
+                    await stack.enter_async_context(self._turn)
                 conn = await self._begun()
                 stack.push_async_exit(conn)
                 if in_turn and not self.is_sqlite:
