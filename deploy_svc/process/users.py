@@ -48,12 +48,16 @@ class Users:
         return None if self._own_only else self._first + (self._offset + slot) % self._count
 
     def end_all(self, user: int) -> None:
-        """Kill every process of a user of the range, those too that fork as fast as they are killed."""
+        """Kill every process of a user of the range, those too that fork as fast as they are killed.
+
+        All of them once in any case: a chain of processes, each of which ends as soon as it has forked the next one,
+        is not to be seen by whoever looks at /proc.
+        """
         if self._own_only or not self._first <= user < self._first + self._count:
             return
-        for _ in range(_END_ALL_TRIES):
+        for look in range(_END_ALL_TRIES):
             found = [pid for pid in proc.owned_by(user) if proc.identify(pid) is not None]
-            if not found:
+            if look and not found:
                 return
             end(found)
             command = [sys.executable, "-I", "-S", "-c", _END_ALL, str(user)]
