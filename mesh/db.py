@@ -128,7 +128,7 @@ class Database:
             async with AsyncExitStack() as stack:
                 if self.is_sqlite:
                     await stack.enter_async_context(self._turn)
-                conn = await self._begun_whole()
+                conn = await self._begun()
                 stack.push_async_exit(conn)
                 if in_turn and not self.is_sqlite:
                     await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
@@ -148,16 +148,6 @@ class Database:
                     raise
                 await asyncio.sleep(_BUSY_BACKOFF.delay_s(tried))
         raise AssertionError("unreachable")
-
-    async def _begun_whole(self) -> AsyncConnection:
-        """As `_begun`, never interrupted half-way: a connection that is being opened would be lost to the pool."""
-        beginning = asyncio.ensure_future(self._begun())
-        try:
-            return await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            conn = await beginning
-            await conn.close()
-            raise
 
     async def _begun(self) -> AsyncConnection:
         """A connection whose write transaction has begun; leaving the connection rolls it back.
