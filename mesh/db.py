@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from mesh import migrations
+from mesh.db_connections import Connections, WholeEngine
 from mesh.errors import Unavailable
 from mesh.loops import Backoff
 
@@ -91,7 +92,7 @@ class Database:
             self._writer = self._reader = create_async_engine(
                 parsed.set(drivername="postgresql+asyncpg"),
                 pool_size=pool_size,
-                max_overflow=5,
+                max_overflow=0,
                 pool_pre_ping=True,
                 connect_args={
                     "server_settings": {**_PLANNING, "search_path": schema, "application_name": f"fnmesh-{schema}"}
@@ -99,21 +100,16 @@ class Database:
             )
         else:
             raise ValueError(f"'{parsed.get_backend_name()}' is neither sqlite nor postgresql")
-        # SQLite's writers queue here: one that is cancelled in the pool's own queue may take the connection along.
-        self._turn = asyncio.Lock()
+        self._reading = Connections(pool_size)
+        self._writing = Connections(1) if self.is_sqlite else self._reading
         self._lock_key = int.from_bytes(hashlib.sha256(f"fnmesh {schema}".encode()).digest()[:8], signed=True)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a read-only transaction that sees one snapshot. Raises DatabaseUnavailable."""
         with _told_if_lost():
-            async with AsyncExitStack() as stack:
-                conn = await self._connected(self._reader)
-                stack.push_async_exit(conn)
-                if not self.is_sqlite:
-                    await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-                async with conn.begin():
-                    yield conn
+            async with self._reading.one(self._reading_begun) as conn:
+                yield conn
 
     @asynccontextmanager
     async def write(self, *, in_turn: bool = True) -> AsyncIterator[AsyncConnection]:
@@ -125,11 +121,7 @@ class Database:
         that had begun was done.
         """
         with _told_if_lost():
-            async with AsyncExitStack() as stack:
-                if self.is_sqlite:
-                    await stack.enter_async_context(self._turn)
-                conn = await self._begun()
-                stack.push_async_exit(conn)
+            async with self._writing.one(self._begun) as conn:
                 if in_turn and not self.is_sqlite:
                     await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
                 yield conn
@@ -148,6 +140,18 @@ class Database:
                     raise
                 await asyncio.sleep(_BUSY_BACKOFF.delay_s(tried))
         raise AssertionError("unreachable")
+
+    async def _reading_begun(self) -> AsyncConnection:
+        """A connection whose read-only transaction has begun."""
+        conn = await self._connected(self._reader)
+        try:
+            if not self.is_sqlite:
+                await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            await conn.begin()
+        except BaseException:
+            await conn.close()
+            raise
+        return conn
 
     async def _begun(self) -> AsyncConnection:
         """A connection whose write transaction has begun; leaving the connection rolls it back.
@@ -186,9 +190,7 @@ class Database:
         """
         if not self.is_sqlite:
             with _told_if_lost():
-                async with AsyncExitStack() as stack:
-                    conn = await self._connected(self._writer)
-                    stack.push_async_exit(conn)
+                async with self._writing.one(lambda: self._connected(self._writer)) as conn:
                     await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(self._lock_key)))
                     await conn.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
                     await conn.commit()
@@ -198,11 +200,13 @@ class Database:
 
     async def ping(self) -> None:
         """Raises where the database cannot be reached."""
-        async with self._reader.connect() as conn:
+        async with self._reading.one(lambda: self._connected(self._reader)) as conn:
             await conn.execute(sa.select(1))
 
     async def close(self) -> None:
         """Closes all connections."""
+        for connections in {self._reading, self._writing}:
+            await connections.ended()
         await self._reader.dispose()
         if self._writer is not self._reader:
             await self._writer.dispose()
@@ -236,13 +240,14 @@ async def raise_counter(conn: AsyncConnection, name: str, value: int) -> None:
 
 
 def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(
+    adapted = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=60,
         connect_args={"timeout": 5},
     )
+    engine = WholeEngine(adapted.sync_engine)
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def _connect(connection: Any, _: Any) -> None:

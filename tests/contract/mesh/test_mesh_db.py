@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -131,3 +132,38 @@ async def test_times_come_back_as_utc(database: Database) -> None:
 async def test_transaction_returns_what_the_work_returned(database: Database) -> None:
     assert await database.transaction(next_version) == 1
     assert await database.transaction(next_version) == 2
+
+
+async def test_cancelled_callers_take_no_connection_and_no_lock_along(database: Database) -> None:
+    async def write() -> None:
+        await database.transaction(next_version)
+
+    async def read() -> None:
+        async with database.read() as conn:
+            await current_version(conn)
+
+    moments = random.Random(7)
+    ended = 0
+    for _ in range(60):
+        tasks = [asyncio.ensure_future(work()) for work in (write, read) * 8]
+        for task in tasks[::3]:
+            await asyncio.sleep(moments.random() * 0.002)
+            task.cancel()
+        async with asyncio.timeout(60):
+            await asyncio.wait(tasks)
+        ended += sum(1 for task in tasks[::2] if not task.cancelled())
+        assert not [task for task in tasks if not task.cancelled() and task.exception()]
+    async with database.read() as conn:
+        # One that was cancelled while it committed may have been too late.
+        assert ended <= await current_version(conn) <= 60 * 8
+
+
+async def test_more_callers_than_connections_have_their_turns(database_url: str, database: Database) -> None:
+    small = Database(database_url, schema="things_svc", pool_size=2)
+    try:
+        async with small.read() as first, small.read() as second:
+            assert await current_version(first) == await current_version(second) == 0
+            waiting = [asyncio.ensure_future(small.transaction(next_version)) for _ in range(5)]
+        assert sorted(await asyncio.gather(*waiting)) == [1, 2, 3, 4, 5]
+    finally:
+        await small.close()
