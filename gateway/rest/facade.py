@@ -18,6 +18,7 @@ from gateway.rest import (
     observability,
     problems,
     scrape,
+    task_views,
     tasks,
     workspaces,
 )
@@ -74,7 +75,7 @@ def rest_facade(
     app.state.codes = CodeCache()
     app.state.missing = missing
     app.state.observing = observing or Observing()
-    app.state.places = tasks.Places(blob_url)
+    app.state.places = task_views.Places(blob_url)
     app.state.namespaces = frozenset(namespaces)
     problems.install(app)
     for area in (callbacks, workspaces, functions, jobs, tasks, deployments, observability, scrape):

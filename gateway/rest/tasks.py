@@ -2,75 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ValidationError
 
 from fnmesh.build.v1 import build_pb2
 from fnmesh.build.v1 import build_service_pb2 as build_pb
-from fnmesh.registry.v1 import function_pb2, revision_pb2
+from fnmesh.registry.v1 import function_pb2
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
-from gateway.rest import convert, multipart, sources
+from gateway.rest import convert, task_forms
 from gateway.rest.caller import Caller, Mesh
 from gateway.rest.problems import answers
-from gateway.rest.sse import EventStream, event
+from gateway.rest.sse import EventStream
 from gateway.rest.task_models import (
     WORKSPACE,
     BuildAndPushIn,
     BuildIn,
     PushIn,
-    Result,
-    Status,
     Task,
     TaskBegun,
     Tasks,
     form_body,
 )
-from mesh.errors import AlreadyExists, MeshError, NotFound
+from gateway.rest.task_views import ENDED, EVENT, WORDS, Places, begun, events, task_of
+from mesh.errors import AlreadyExists, NotFound
 
 router = APIRouter(prefix="/api/v1", tags=["builds"])
-
-_WATCH_S = 900.0
 _PATH = "tasks"
-_WORDS: dict[int, Status] = {
-    build_pb2.BUILD_STATE_PENDING: "pending",
-    build_pb2.BUILD_STATE_BUILDING: "building",
-    build_pb2.BUILD_STATE_PUSHING: "pushing",
-    build_pb2.BUILD_STATE_DONE: "done",
-    build_pb2.BUILD_STATE_FAILED: "failed",
-    build_pb2.BUILD_STATE_CANCELLED: "failed",
-}
-_ENDED = ("done", "failed")
-M = TypeVar("M", bound=BaseModel)
 
 TaskId = Annotated[uuid.UUID, Path(description="Identifier of the task.")]
 OfWorkspace = Annotated[
     str | None,
     Query(pattern=WORKSPACE, description="The task must be one of this workspace.", examples=["my-workspace"]),
 ]
-
-
-class Places:
-    """Names for what is in the blob store, below its URL."""
-
-    def __init__(self, blob_url: str) -> None:
-        self._root = (blob_url if "://" in blob_url else f"file://{blob_url}").rstrip("/")
-
-    def source(self, workspace: str, task_id: str) -> str:
-        """Names the source of a task."""
-        return f"{self._root}/build-sources/{workspace}/{task_id}/"
-
-    def wasm(self, task_id: str) -> str:
-        """Names the component that a task made."""
-        return f"{self._root}/build-artifacts/{task_id}/app.wasm"
 
 
 def _places(request: Request) -> Places:
@@ -89,10 +56,10 @@ InStore = Annotated[Places, Depends(_places)]
     summary="Build a Spin component",
 )
 async def build(request: Request, mesh: Mesh, places: InStore) -> TaskBegun:
-    given, digest = await _form(request, mesh, BuildIn)
+    given, digest = await task_forms.form(request, mesh, BuildIn)
     function = await _function(mesh, given.workspace_id, given.app_name)
     made = await _begin(mesh, function.name, digest, None)
-    return _begun(made, given.workspace_id, "Build task created", places)
+    return begun(made, given.workspace_id, "Build task created", places)
 
 
 @router.post(
@@ -103,10 +70,10 @@ async def build(request: Request, mesh: Mesh, places: InStore) -> TaskBegun:
     summary="Build a Spin component and push it to a registry",
 )
 async def build_and_push(request: Request, mesh: Mesh, places: InStore) -> TaskBegun:
-    given, digest = await _form(request, mesh, BuildAndPushIn)
+    given, digest = await task_forms.form(request, mesh, BuildAndPushIn)
     function = await _function(mesh, given.workspace_id, given.app_name)
     made = await _begin(mesh, function.name, digest, _push(given))
-    return _begun(made, given.workspace_id, "Build and push task created", places)
+    return begun(made, given.workspace_id, "Build and push task created", places)
 
 
 @router.post(
@@ -120,17 +87,17 @@ async def build_and_push(request: Request, mesh: Mesh, places: InStore) -> TaskB
     },
 )
 async def push(request: Request, mesh: Mesh, places: InStore) -> TaskBegun:
-    given = _checked(PushIn, await _values(request))
+    given = task_forms.checked(PushIn, await task_forms.values_of(request))
     built = await _built(mesh, given)
     if given.workspace_id is not None:
         await _check_workspace(mesh, built, given.workspace_id)
     made = await _begin(mesh, built.function, built.source_digest, _push(given))
-    return _begun(made, given.workspace_id or built.function.split("/")[1], "Push task created", places)
+    return begun(made, given.workspace_id or built.function.split("/")[1], "Push task created", places)
 
 
 @router.get("/tasks/{task_id}", responses=answers(404), summary="One task")
 async def get_task(task_id: TaskId, mesh: Mesh, places: InStore, workspace_id: OfWorkspace = None) -> Task:
-    return _task(await _find(mesh, task_id, workspace_id), places)
+    return task_of(await _find(mesh, task_id, workspace_id), places)
 
 
 @router.get(
@@ -138,7 +105,7 @@ async def get_task(task_id: TaskId, mesh: Mesh, places: InStore, workspace_id: O
     response_class=Response,
     responses={
         **answers(404),
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Server-sent events."},
+        200: {"content": {"text/event-stream": {"schema": EVENT}}, "description": "Server-sent events."},
         204: {"description": "There is nothing after Last-Event-ID, and never will be."},
     },
     summary="What happens in a task, as it happens",
@@ -154,9 +121,9 @@ async def watch_task(
 ) -> Response:
     found = await _find(mesh, task_id, workspace_id)
     after = int(last_event_id) if last_event_id.isdecimal() and len(last_event_id) < 18 else 0
-    if _WORDS[found.state] in _ENDED and after >= found.last_sequence:
+    if WORDS[found.state] in ENDED and after >= found.last_sequence:
         return Response(status_code=204)
-    return EventStream(_events(mesh, found, after, places))
+    return EventStream(events(mesh, found, after, places))
 
 
 @router.get("/workspaces/{workspace_id}/tasks", responses=answers(), summary="Tasks of a workspace, newest first")
@@ -173,73 +140,8 @@ async def list_tasks(
         answer = await mesh.build.ListBuilds(request)
     except NotFound:  # a workspace that no task has brought into being yet
         return Tasks(tasks=[], count=0, next_page_token="")
-    found = [_task(one, places) for one in answer.builds]
+    found = [task_of(one, places) for one in answer.builds]
     return Tasks(tasks=found, count=len(found), next_page_token=answer.next_page_token)
-
-
-async def _form(request: Request, mesh: Caller, model: type[M]) -> tuple[M, str]:
-    """What a form says, and the digest of its file, which is sent on as it comes."""
-
-    async def keep(filename: str, content: AsyncIterator[bytes]) -> str:
-        broken: list[HTTPException] = []
-
-        async def watched() -> AsyncIterator[bytes]:
-            try:
-                async for piece in content:
-                    yield piece
-            except HTTPException as error:
-                broken.append(error)
-                raise
-
-        name = _source_name(filename)
-        try:
-            return await sources.upload(mesh, name, watched())
-        except (asyncio.CancelledError, MeshError):  # what gRPC makes of an iterator that fails
-            if broken:
-                raise broken[0] from None
-            raise
-
-    form = await multipart.read(request, "file", keep)
-    given = _checked(model, {name: value for name, value in form.fields.items() if value})
-    if form.file is None:
-        raise _invalid("file", "A file is missing: send a .py or a .zip as 'file'.")
-    return given, form.file
-
-
-def _source_name(filename: str) -> str:
-    """What a file is called in its source: a single file is always the same app."""
-    ending = filename.lower().rpartition(".")[2]
-    if ending not in ("py", "zip"):
-        raise _invalid("file", "The file must be a .py or a .zip.")
-    return "app.py" if ending == "py" else "source.zip"
-
-
-async def _values(request: Request) -> Mapping[str, Any]:
-    """The fields of a body that is JSON or a form."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
-
-        async def refuse(filename: str, content: AsyncIterator[bytes]) -> str:
-            raise _invalid("file", "A push takes no file: name what was built.")
-
-        form = await multipart.read(request, "file", refuse)
-        return {name: value for name, value in form.fields.items() if value}
-    try:
-        found = json.loads(await request.body())
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "The body is not JSON.") from None
-    return found if isinstance(found, dict) else {"": found}
-
-
-def _checked(model: type[M], values: Mapping[str, Any]) -> M:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
-
-
-def _invalid(name: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("body", name), "msg": message, "type": "value_error"}])
 
 
 async def _function(mesh: Caller, workspace: str, app: str | None) -> function_pb2.Function:
@@ -295,7 +197,7 @@ async def _built(mesh: Caller, given: PushIn) -> build_pb2.Build:
         except ValueError:
             task_id = None
     if task_id is None:
-        raise _invalid("task_id", "Name what to push: task_id, wasm_path or image.")
+        raise task_forms.invalid("task_id", "Name what to push: task_id, wasm_path or image.")
     return await _find(mesh, task_id, None)
 
 
@@ -322,49 +224,3 @@ async def _check_workspace(mesh: Caller, found: build_pb2.Build, workspace: str)
         raise missing from None
     if named.uid != uid:
         raise missing
-
-
-async def _events(mesh: Caller, found: build_pb2.Build, after: int, places: Places) -> AsyncGenerator[bytes, None]:
-    request = build_pb.WatchBuildRequest(name=f"builds/{found.uid}", after_sequence=after)
-    async for one in mesh.build.WatchBuild(request, timeout=_WATCH_S):
-        match one.WhichOneof("event"):
-            case "progress":
-                told = {"stage": _stage(one.progress.stage), "percent": one.progress.percent}
-                yield event(json.dumps(told), name="progress", number=one.sequence)
-            case "log_line":
-                told = {"stage": _stage(one.log_line.stage), "line": one.log_line.text}
-                yield event(json.dumps(told), name="log", number=one.sequence)
-            case "state_change":
-                task = _task(one.state_change.build, places)
-                yield event(task.model_dump_json(), name="status", number=one.sequence)
-
-
-def _begun(made: build_pb2.Build, workspace: str, message: str, places: Places) -> TaskBegun:
-    return TaskBegun(task_id=made.uid, message=message, source_s3_path=places.source(workspace, made.uid))
-
-
-def _task(found: build_pb2.Build, places: Places) -> Task:
-    status = _WORDS[found.state]
-    result = None
-    if status == "done":
-        is_image = found.artifact.kind == revision_pb2.ARTIFACT_KIND_IMAGE
-        result = Result(wasm_path=None if is_image else places.wasm(found.uid), image_url=found.push.image or None)
-    _, workspace, _, function = found.function.split("/")
-    return Task(
-        task_id=found.uid,
-        status=status,
-        result=result,
-        error=found.error or None,
-        error_message=found.error or None,
-        workspace_id=workspace,
-        function_id=function,
-        percent=found.percent,
-        stage=_stage(found.stage),
-        created_at=convert.time_of(found.create_time),
-        started_at=convert.time_of(found.start_time) if found.HasField("start_time") else None,
-        completed_at=convert.time_of(found.end_time) if found.HasField("end_time") else None,
-    )
-
-
-def _stage(stage: int) -> str | None:
-    return build_pb2.Stage.Name(stage).removeprefix("STAGE_").lower() if stage else None  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.rest import manifests, quantities
 from gateway.rest.app_names import made_up
 from gateway.rest.manifests import App
-from gateway.rest.tasks import Places
+from gateway.rest.task_views import Places
 
 IMAGE = "127.0.0.1:5000/faas-app:a1b2c3d4"
 SHOWN = st.characters(min_codepoint=32, max_codepoint=126)
