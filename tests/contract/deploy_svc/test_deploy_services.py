@@ -122,7 +122,7 @@ async def test_targets_say_what_to_do(client: Client) -> None:
     by_target = {one.target: one for one in answer.targets}
     assert by_target[f.TARGET_PROCESS].available and "not a sandbox" in by_target[f.TARGET_PROCESS].message
     assert not by_target[f.TARGET_DOCKER].available and "DOCKER_HOST" in by_target[f.TARGET_DOCKER].message
-    assert "pip install" in by_target[f.TARGET_SPIN].message or by_target[f.TARGET_SPIN].available
+    assert "make setup-spin" in by_target[f.TARGET_SPIN].message or by_target[f.TARGET_SPIN].available
     assert answer.default_target == f.TARGET_PROCESS
 
 

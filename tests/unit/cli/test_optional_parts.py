@@ -45,7 +45,7 @@ def test_a_host_of_spin_components_is_looked_for_where_the_mesh_looks(tmp_path: 
     missing = _found({"DOCKER_HOST": _NOWHERE, "FNMESH_WORKLOAD_SPIN_HOST": "/nowhere/spin"})["spin"]
 
     assert found == Finding("spin", "ok", "wasmtime 1.2.3")
-    assert missing.state == "no" and "/nowhere/spin" in missing.detail and "pip install" in missing.get
+    assert missing.state == "no" and "/nowhere/spin" in missing.detail and "make setup-spin" in missing.get
 
 
 def test_a_program_that_fails_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
