@@ -114,6 +114,8 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
             facts = await self._parts.registry.resolve(request.parent)
             require_scope(Scope.DEPLOY, facts.workspace)
             function_uid = facts.uid
+        if not request.pushed_as.isprintable():  # no image has such a name, and PostgreSQL takes no NUL
+            return pb.ListBuildsResponse()
         found = await self._parts.store.list(
             function_uid=function_uid,
             workspace="" if workspace == "-" else f"workspaces/{workspace}",
