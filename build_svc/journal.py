@@ -10,6 +10,7 @@ from build_svc.domain import SPANS, BuildState, LogLine, Progress, Spans, Stage,
 from build_svc.hints import Hints
 from build_svc.store import BuildStore
 from mesh import telemetry
+from mesh.db_connections import to_its_end
 
 FLUSH_S = 0.1
 LINES_MAX = 20_000
@@ -66,12 +67,12 @@ class BuildJournal:
             await self.flush()  # the writer of the lines waits, so they cannot pile up
 
     async def flush(self) -> None:
-        """Write what was told so far."""
+        """Write what was told so far. Begun, it ends, or a cancelled caller would take the lines along."""
         async with self._writing:
             writing, self._waiting = self._waiting, []
             self._any.clear()
             if writing:
-                await self._store.record(self._uid, self._owner, writing)
+                await to_its_end(self._store.record(self._uid, self._owner, writing))
                 self._hints.changed(self._uid)
 
     async def run(self) -> None:

@@ -43,12 +43,17 @@ class Kept:
 
 @dataclass(frozen=True)
 class KeptSource:
-    """A source on the shelf, and the artifacts of the builds made from it; `open` if one has not ended."""
+    """A source on the shelf, and the artifacts of the builds made from it; `open` if one has not ended.
+
+    `built` says that a build of it has ended since it was last used. Where none has, somebody has just uploaded it,
+    and is about to have it built.
+    """
 
     digest: str
     used_time: datetime
     artifacts: frozenset[str]
     open: bool
+    built: bool
 
 
 @dataclass(frozen=True)
@@ -172,15 +177,25 @@ class Shelf:
     async def sources(self) -> Sequence[KeptSource]:
         made_of: dict[str, set[str]] = {}
         open_ones: set[str] = set()
-        query = sa.select(builds.c.source_digest, builds.c.artifact_digest, builds.c.state).distinct()
+        built: dict[str, datetime] = {}
+        columns = (builds.c.source_digest, builds.c.artifact_digest, builds.c.state)
+        query = sa.select(*columns, sa.func.max(builds.c.end_time).label("end_time")).group_by(*columns)
         async with self._database.read() as conn:
             for row in await conn.execute(query):
                 made_of.setdefault(row.source_digest, set()).add(row.artifact_digest)
                 if row.state not in _FINAL:
                     open_ones.add(row.source_digest)
+                elif row.end_time is not None:
+                    built[row.source_digest] = max(row.end_time, built.get(row.source_digest, row.end_time))
             kept = await conn.execute(sa.select(sources.c.digest, sources.c.used_time))
             return [
-                KeptSource(row.digest, row.used_time, frozenset(made_of.get(row.digest, ())), row.digest in open_ones)
+                KeptSource(
+                    row.digest,
+                    row.used_time,
+                    frozenset(made_of.get(row.digest, ())),
+                    open=row.digest in open_ones,
+                    built=row.digest in built and row.used_time <= built[row.digest],
+                )
                 for row in kept
             ]
 

@@ -38,7 +38,7 @@ def dead_artifacts(kept: Iterable[Kept], live: Collection[str], *, now: datetime
 def dead_sources(kept: Iterable[KeptSource], live: Live, *, now: datetime, grace: timedelta) -> list[str]:
     """Sources that no function refers to and of which no living artifact was made.
 
-    Those of deleted functions go at once, others after the grace.
+    Those of deleted functions go at once, others after the grace: so do those that were uploaded again meanwhile.
     """
     return [
         one.digest
@@ -46,7 +46,7 @@ def dead_sources(kept: Iterable[KeptSource], live: Live, *, now: datetime, grace
         if not one.open
         and one.digest not in live.sources
         and not any(digest in live.artifacts for digest in one.artifacts)
-        and (one.artifacts - {None} or one.used_time <= now - grace)
+        and ((one.built and one.artifacts - {None}) or one.used_time <= now - grace)
     ]
 
 
