@@ -34,7 +34,6 @@ class EndpointWatch:
         self._applied = 0
         self._acknowledged = -1
         self._released: set[str] = set()
-        self._used: list[str] = []
         self._news = asyncio.Event()
         admission.on_released = self._on_released
 
@@ -64,7 +63,7 @@ class EndpointWatch:
             working: list[asyncio.Task[None]] = []
             try:
                 await call.write(pb.WatchEndpointsRequest(hello=pb.Hello(watcher=self._watcher)))
-                working += [tasks.create_task(self._acknowledge(call)), tasks.create_task(self._look_for_use())]
+                working += [tasks.create_task(self._acknowledge(call)), tasks.create_task(self._remind())]
                 async for message in call:
                     self.apply(message)
             except MeshError as error:
@@ -84,10 +83,9 @@ class EndpointWatch:
                 ack = pb.Ack(
                     applied_version=self._applied,
                     released_instances=sorted(self._released),
-                    used_functions=self._used,
+                    used_functions=self._admission.take_used(),
                 )
                 self._released.clear()
-                self._used = []
                 if ack.released_instances or ack.used_functions or ack.applied_version > self._acknowledged:
                     await call.write(pb.WatchEndpointsRequest(ack=ack))  # type: ignore[attr-defined]
                     self._acknowledged = ack.applied_version
@@ -95,12 +93,11 @@ class EndpointWatch:
             # The reader sees the end of the stream too, and begins again.
             log.debug("endpoint_ack_failed", reason=error.reason)
 
-    async def _look_for_use(self) -> None:
+    async def _remind(self) -> None:
+        """Use is no news by itself: it is told with what is, or once a second."""
         while True:
             await asyncio.sleep(_TELL_USE_S)
-            self._used = self._admission.take_used()
-            if self._used:
-                self._news.set()
+            self._news.set()
 
     def apply(self, message: pb.WatchEndpointsResponse) -> None:
         """Takes over one message of the stream."""

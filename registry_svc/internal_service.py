@@ -44,7 +44,7 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
         async for item in stream:
             match item:
                 case Snapshot():
-                    yield pb.WatchFunctionsResponse(function=_snapshot(item))
+                    yield pb.WatchFunctionsResponse(function=self._snapshot(item))
                 case Bookmark(version):
                     yield pb.WatchFunctionsResponse(bookmark=pb.Bookmark(version=version))
                 case Reset():
@@ -146,11 +146,10 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
 
     async def _snapshot_of(self, conn: AsyncConnection, function: Function) -> pb.FunctionSnapshot:
         (snapshot,) = await snapshots(self._context, conn, [function])
-        found = _snapshot(snapshot)
+        return self._snapshot(snapshot)
+
+    def _snapshot(self, item: Snapshot) -> pb.FunctionSnapshot:
+        found = convert.snapshot_to_proto(item.function, item.serving_limits, item.workspace_display_name)
         if not self._context.invocation_urls.allow(found.function.invocation_url):  # any more, perhaps
             found.function.invocation_url = ""
         return found
-
-
-def _snapshot(item: Snapshot) -> pb.FunctionSnapshot:
-    return convert.snapshot_to_proto(item.function, item.serving_limits, item.workspace_display_name)

@@ -31,6 +31,10 @@ REFUSALS = {CODE.INVALID_ARGUMENT, CODE.NOT_FOUND}
 ORDERLY = {
     *REFUSALS, CODE.OK, CODE.ALREADY_EXISTS, CODE.FAILED_PRECONDITION, CODE.ABORTED, CODE.RESOURCE_EXHAUSTED,
 }  # fmt: skip
+EXCUSED = {  # the registry of an image, which is not there in these tests; a time limit of 1 ms, which was asked for
+    "REGISTRY_UNAVAILABLE": CODE.UNAVAILABLE,
+    "TIMEOUT": CODE.DEADLINE_EXCEEDED,
+}
 OUTPUT_ONLY = {"CreateBuild": ("artifact", "error", "function", "name", "revision", "trace_id", "uid")}
 VICTIM = "def handler(event):\n    return 'hello'\n"
 NAME_FIELDS = ("name", "parent", "function", "function.name", "workspace.name", "start.name", "revision")
@@ -63,8 +67,7 @@ def channel(mesh: RunningMesh) -> Iterator[grpc.Channel]:
 
 def is_orderly(outcome: Outcome, *codes: grpc.StatusCode) -> None:
     """The answer has one of the codes; where it is an error, a reason and one short sentence."""
-    if outcome.reason != "REGISTRY_UNAVAILABLE":  # an image's, which is not there in these tests
-        assert outcome.code in (set(codes) or ORDERLY), outcome
+    assert outcome.code in (set(codes) or ORDERLY) or outcome.code is EXCUSED.get(outcome.reason), outcome
     if outcome.code is CODE.OK:
         return
     assert outcome.reason or outcome.code is CODE.RESOURCE_EXHAUSTED, outcome

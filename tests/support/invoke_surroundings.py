@@ -11,7 +11,7 @@ from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as deploy_grpc
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as registry_pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as registry_grpc
 from fnmesh.registry.v1 import function_pb2
-from mesh.errors import NotFound, Unauthenticated
+from mesh.errors import NotFound, Unauthenticated, Unavailable
 
 
 class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
@@ -108,6 +108,9 @@ class FakeDeploy(deploy_grpc.EndpointServiceServicer):
         self.applied = 0
         self.released: list[str] = []
         self.retired: list[tuple[str, str]] = []
+        self.used: list[str] = []
+        self.activated: list[str] = []
+        self.refusals = 0
 
     def put(self, instance: str, function_uid: str, address: str, **fields: Any) -> None:
         self.version += 1
@@ -142,6 +145,7 @@ class FakeDeploy(deploy_grpc.EndpointServiceServicer):
             async for message in request_iterator:
                 self.applied = message.ack.applied_version
                 self.released.extend(message.ack.released_instances)
+                self.used.extend(message.ack.used_functions)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -155,3 +159,10 @@ class FakeDeploy(deploy_grpc.EndpointServiceServicer):
     async def RetireInstance(self, request: Any, context: Any) -> deploy_pb.RetireInstanceResponse:
         self.retired.append((request.instance, request.reason))
         return deploy_pb.RetireInstanceResponse()
+
+    async def ActivateFunction(self, request: Any, context: Any) -> deploy_pb.ActivateFunctionResponse:
+        self.activated.append(request.function_uid)
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("RESTARTING", "Not now.", retry_after_s=0)
+        return deploy_pb.ActivateFunctionResponse()

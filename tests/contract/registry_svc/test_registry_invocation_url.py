@@ -32,6 +32,10 @@ async def test_only_where_the_operator_allows_it(connect_registry: Any, settings
         registry = await connect_registry(stack, settings, clock)
         resolved = await registry.internal.ResolveFunction(internal_pb.ResolveFunctionRequest(name=HELLO))
         assert resolved.function.invocation_url == ""
+        async for message in registry.watch():
+            assert message.function.function.invocation_url == ""
+            if message.HasField("bookmark"):
+                break
         assert (await registry.update(HELLO, "description", description="new")).invocation_url
         assert (await registry.update(HELLO, "invocation_url")).invocation_url == ""
         with pytest.raises(InvalidArgument):
