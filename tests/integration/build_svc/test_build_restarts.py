@@ -48,12 +48,14 @@ async def own_process(world: World, address: str) -> AsyncIterator[asyncio.subpr
         await process.wait()
 
 
-async def followed(client: Client, name: str, until: float, after: int = 0) -> list[builds.BuildEvent]:
-    """All events after a number, the stream taken up again whenever it breaks."""
-    events: list[builds.BuildEvent] = []
+async def followed(
+    client: Client, name: str, until: float, seen: list[builds.BuildEvent] | None = None
+) -> list[builds.BuildEvent]:
+    """All events, also in `seen` as they come; the stream is taken up again whenever it breaks."""
+    events = [] if seen is None else seen
     while time.monotonic() < until:
         try:
-            async for event in client.watch(name, events[-1].sequence if events else after):
+            async for event in client.watch(name, events[-1].sequence if events else 0):
                 events.append(event)
             return events
         except Unavailable:
@@ -89,26 +91,46 @@ async def test_a_build_goes_on_after_its_service_was_stopped(
 
 
 @pytest.mark.timeout(420)  # it may have to install the toolchain first
-async def test_a_component_is_made_again_after_its_builder_was_killed(
-    alone: World, tmp_run_dir: Path, data_dir: Path, spin_home: Path
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (builds.STAGE_CHECK, builds.STAGE_COMPONENTIZE),
+        (builds.STAGE_UNPACK, builds.STAGE_VALIDATE),
+        (builds.STAGE_COMPILE, builds.STAGE_PUSH),
+    ],
+    ids=["code", "component", "compiled"],
+)
+async def test_a_component_is_made_whatever_stage_its_builder_is_killed_in(
+    alone: World, tmp_run_dir: Path, data_dir: Path, spin_home: Path, stages: tuple[int, ...]
 ) -> None:
     spin_toolchain.lend(spin_home, data_dir / "work", cache=False)
-    alone.environ |= {"FNMESH_BUILD_WORK_DIR": str(data_dir / "work"), "FNMESH_WORKLOAD_SPIN_HOST": "/nowhere"}
+    alone.environ |= {"FNMESH_BUILD_WORK_DIR": str(data_dir / "work")}
+    if builds.STAGE_COMPILE not in stages:
+        alone.environ["FNMESH_WORKLOAD_SPIN_HOST"] = "/nowhere"
+    files: dict[str, str | bytes] = dict(spin_toolchain.hello())
+    if builds.STAGE_CHECK not in stages:  # brought along
+        files = {"spin.toml": files["spin.toml"], "app.wasm": spin_toolchain.component(spin_home)}
     address = f"unix:{tmp_run_dir}/build.sock"
-    async with alone.client(address) as client:
-        async with own_process(alone, address) as process:
-            await eventually(lambda: _up(client), 20)
-            made = await client.create(await client.upload("app.zip", zipped(spin_toolchain.hello())))
-            watching = asyncio.create_task(followed(client, made.name, time.monotonic() + 240))
-            await eventually(lambda: _componentizes(client, made.name), 60)
-            process.kill()
-            await process.wait()
-        await eventually(lambda: not processes.working_in(data_dir))
+    seen: list[builds.BuildEvent] = []
+    async with alone.client(address) as client, asyncio.TaskGroup() as tasks:
+        name = ""
+        for stage in stages:
+            async with own_process(alone, address) as process:
+                await eventually(lambda: _up(client), 20)
+                if not name:
+                    name = (await client.create(await client.upload("app.zip", zipped(files)))).name
+                    watching = tasks.create_task(followed(client, name, time.monotonic() + 300, seen=seen))
+                await eventually(lambda stage=stage: _has_begun(seen, stage), 90, interval_s=0.01)
+                process.kill()
+                await process.wait()
+            await eventually(lambda: not processes.working_in(data_dir))
         async with own_process(alone, address):
             events = await watching
 
     assert events[-1].state_change.state == builds.BUILD_STATE_DONE, events[-1].state_change.build.error
-    assert any("attempt 2 of 3" in line for line in lines(events))
+    assert sum(event.state_change.state in FINAL for event in events if event.HasField("state_change")) == 1
+    if {builds.STAGE_COMPONENTIZE, builds.STAGE_COMPILE} & {*stages}:  # others may be over before the signal comes
+        assert any("attempt 2 of 3" in line for line in lines(events))
     percents = [event.progress.percent for event in events if event.WhichOneof("event") == "progress"]
     assert percents == sorted(percents)
 
@@ -151,8 +173,9 @@ async def _up(client: Client) -> bool:
     return True
 
 
-async def _componentizes(client: Client, name: str) -> bool:
-    return (await client.get(name)).stage == builds.STAGE_COMPONENTIZE
+def _has_begun(seen: list[builds.BuildEvent], stage: int) -> bool:
+    """Whether the build has come to that stage."""
+    return any(event.progress.stage == stage for event in seen if event.HasField("progress"))
 
 
 async def _installs(client: Client, name: str) -> bool:
