@@ -7,7 +7,20 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import bodies, control, deploys, instances, jobs, lane, many, memory, runtime_server, spin, startup
+from benchmarks import (
+    bodies,
+    control,
+    deploys,
+    instances,
+    jobs,
+    lane,
+    many,
+    memory,
+    runtime_server,
+    scale,
+    spin,
+    startup,
+)
 from benchmarks.report import Row, lines_of, page_of, write
 from benchmarks.turns import Plan
 
@@ -23,6 +36,7 @@ FIGURES: Mapping[str, Callable[[Plan], list[Row]]] = {
     "jobs": jobs.measure,
     "control": control.measure,
     "spin": spin.measure,
+    "scale": scale.measure,
 }
 
 

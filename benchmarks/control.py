@@ -18,7 +18,7 @@ from fnmesh.invoke.v1 import invoke_service_pb2 as pb
 from fnmesh.invoke.v1.invoke_service_pb2_grpc import InvokeServiceStub
 from invoke_svc.domain import Run, Trigger
 from invoke_svc.identity import new_run_uid
-from invoke_svc.store import SqlExecutionStore
+from invoke_svc.store import MIGRATIONS, SqlExecutionStore
 from mesh.db import Database
 
 EXECUTIONS = 100_000
@@ -84,7 +84,7 @@ def _p50_ms(mesh: RunningMesh, call: Callable[[AsyncMesh], Awaitable[object]], s
 
 def _pages(plan: Plan, mesh: RunningMesh) -> list[Row]:
     uid = mesh.fnmesh("show", "reference")["function"]["uid"]
-    asyncio.run(_record(mesh, uid))
+    asyncio.run(record(invoke_database(mesh), uid))
     last = asyncio.run(_last_token(mesh))
     pages = {
         "first": partial(_page_ms, mesh, "", plan.seconds / 4),
@@ -102,11 +102,17 @@ def _pages(plan: Plan, mesh: RunningMesh) -> list[Row]:
     ]
 
 
-async def _record(mesh: RunningMesh, function_uid: str) -> None:
-    """Puts records of runs where invoke_svc puts them."""
-    database = Database(f"sqlite+aiosqlite:///{mesh.place.root}/data/db/invoke.db", schema="invoke")
+def invoke_database(mesh: RunningMesh) -> str:
+    """The URL of the database of a mesh's invoke_svc."""
+    return f"sqlite+aiosqlite:///{mesh.place.root}/data/db/invoke.db"
+
+
+async def record(url: str, function_uid: str) -> float:
+    """Puts records of runs where invoke_svc puts them, with its tables there first; returns how many a second."""
+    database = Database(url, schema="invoke")
     try:
-        store, began = SqlExecutionStore(database), time.time() - EXECUTIONS / 1000
+        await database.migrate(MIGRATIONS)
+        store, began, clock = SqlExecutionStore(database), time.time() - EXECUTIONS / 1000, time.monotonic()
         for batch in range(EXECUTIONS // _BATCH):
             at = began + batch * _BATCH / 1000
             runs = [
@@ -115,6 +121,7 @@ async def _record(mesh: RunningMesh, function_uid: str) -> None:
                 for n in range(_BATCH)
             ]  # fmt: skip
             await store.append(runs)
+        return EXECUTIONS / (time.monotonic() - clock)
     finally:
         await database.close()
 

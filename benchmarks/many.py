@@ -37,7 +37,7 @@ def measure(plan: Plan) -> list[Row]:
         meshes = {count: stack.enter_context(running_mesh()) for count in COUNTS}
         for count, mesh in meshes.items():
             deploy_reference(mesh)
-            asyncio.run(_register(mesh, count))
+            asyncio.run(register(mesh, count))
         late = in_turns({str(count): partial(_lateness_ms, mesh) for count, mesh in meshes.items()}, plan.rounds)
         one = {str(n): partial(load, mesh.address, PATH, 1, plan.seconds / 4) for n, mesh in meshes.items()}
         asked = in_turns(one, plan.rounds * _SHORT)
@@ -59,7 +59,8 @@ def measure(plan: Plan) -> list[Row]:
     return rows
 
 
-async def _register(mesh: RunningMesh, count: int) -> None:
+async def register(mesh: RunningMesh, count: int) -> None:
+    """Registers so many functions, which are not deployed."""
     async with AsyncMesh(mesh.address) as client:
         registry = RegistryServiceStub(client._connection.channel)
         numbers = iter(range(count))
