@@ -17,14 +17,22 @@ from typing import IO, Any
 
 from mesh.telemetry import current_span_id, current_trace_id
 
-_SECRET_NAME = re.compile(r"secret|token|password|passwd|authorization|cookie|api_?key$|^env$|credential", re.I)
-_SECRET_VALUE = re.compile(r"fnm_[0-9A-Za-z]{8,}|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)")
+_SECRET_WORDS = ("secret", "token", "password", "passwd", "authorization", "cookie", "credential")
+_SECRET_NAME = re.compile("|".join([*_SECRET_WORDS, r"api_?key$", r"^env$"]), re.I)
+_PARTS_OF_SECRET_NAMES = (*_SECRET_WORDS, "apikey", "api_key", "env", "ſ", "ı", "İ")  # the last three: s and i to `re`
+_SECRET_VALUE = re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)|fnm_[0-9A-Za-z]{8,}")
 STRUCK = "****"
 
 
 def is_secret_name(name: str) -> bool:
     """Whether what has this name is nothing to be shown."""
     return _SECRET_NAME.search(name) is not None
+
+
+def may_hold_secret_name(text: str) -> bool:
+    """Whether some part of a text may be a secret name; much cheaper than to look at every part."""
+    small = text.lower()
+    return any(part in small for part in _PARTS_OF_SECRET_NAMES)
 
 
 def redact(name: str, value: object) -> object:
@@ -37,7 +45,8 @@ def redact(name: str, value: object) -> object:
         return [redact(name, one) for one in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _SECRET_VALUE.sub(STRUCK, str(value))
+    text = str(value)
+    return _SECRET_VALUE.sub(STRUCK, text) if "fnm_" in text or "://" in text else text
 
 
 class Logger:
