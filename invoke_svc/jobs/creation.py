@@ -19,6 +19,7 @@ from invoke_svc.jobs.workspaces import Workspaces
 from mesh import names, telemetry
 from mesh.auth import Scope, require_scope
 from mesh.blobs import BlobStore
+from mesh.errors import ResourceExhausted
 
 FUNCTION_ATTEMPTS = 3
 _TRIES = 5
@@ -51,6 +52,7 @@ class Creation:
         *,
         event_bytes: int,
     ) -> None:
+        self._store = store
         self._workspaces = workspaces
         self._find_callable = find_callable
         self._blobs = blobs
@@ -96,10 +98,17 @@ class Creation:
 
     async def place(self, order: Order, *, start: bool, request_id: str | None = None) -> Job:
         """Stores a job; the one that was made before with the request id, where there is one. Raises
-        ResourceExhausted (JOB_QUEUE_FULL).
+        ResourceExhausted (JOB_QUEUE_FULL) where there is none.
         """
+        workspace = order.job.workspace_uid
         if start:
-            await self.queue_limit.let_in(order.job.workspace_uid, order.job.workspace_name)
+            try:
+                await self.queue_limit.let_in(workspace, order.job.workspace_name)
+            except ResourceExhausted:
+                repeated = await self._store.requested(workspace, request_id) if request_id else None
+                if repeated is None:
+                    raise
+                return repeated
         state = JobState.QUEUED if start else JobState.PENDING
         for _ in range(_TRIES):
             job = replace(complete(order.job), state=state, request_id=request_id)

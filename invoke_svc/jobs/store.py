@@ -46,6 +46,14 @@ class JobStore:
         """
         return await self._database.transaction(lambda conn: insert_jobs(conn, new), in_turn=False)
 
+    async def requested(self, workspace_uid: str, request_id: str) -> Job | None:
+        """The job that was made with a request id within a day, whole."""
+        async with self._database.read() as conn:
+            since = await database_now(conn) - _REQUEST_ID_LIVES_S
+            same = (jobs.c.workspace_uid == workspace_uid) & (jobs.c.request_id == request_id)
+            row = (await conn.execute(sa.select(jobs).where(same, jobs.c.created >= since))).one_or_none()
+        return None if row is None else to_job(row._mapping)
+
     async def get(self, uid: str) -> Job | None:
         """One job, whole."""
         async with self._database.read() as conn:

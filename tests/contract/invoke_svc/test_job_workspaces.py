@@ -36,8 +36,8 @@ async def jobs(mesh: Mesh) -> AsyncIterator[Any]:
         yield job_service_pb2_grpc.JobServiceStub(channel)
 
 
-def made(workspace: str, *, start: bool = True) -> pb.CreateJobRequest:
-    return pb.CreateJobRequest(parent=f"workspaces/{workspace}", job=SCRIPT, start=start)
+def made(workspace: str, *, start: bool = True, request_id: str = "") -> pb.CreateJobRequest:
+    return pb.CreateJobRequest(parent=f"workspaces/{workspace}", job=SCRIPT, start=start, request_id=request_id)
 
 
 async def states(jobs: Any, workspace: str = "-") -> list[str]:
@@ -69,6 +69,22 @@ async def test_so_many_jobs_wait_and_no_more(jobs: Any) -> None:
     assert await states(jobs, "busy") == ["CANCELLED", "QUEUED", "QUEUED", "QUEUED"]
     with pytest.raises(ResourceExhausted):
         await jobs.RedriveJob(pb.RedriveJobRequest(name=cancelled.name))
+
+
+async def test_a_repeated_request_gets_its_job_also_when_the_queue_is_full(jobs: Any) -> None:
+    first = await jobs.CreateJob(made("busy", request_id="once"))
+    kept = await jobs.CreateJob(made("busy", start=False, request_id="kept"))
+    for _ in range(2):
+        await jobs.CreateJob(made("busy"))
+    for _ in range(2):
+        assert await jobs.CreateJob(made("busy", request_id="once")) == first
+        assert await jobs.CreateJob(made("busy", request_id="kept")) == kept  # as it is: not started
+        with pytest.raises(ResourceExhausted):
+            await jobs.CreateJob(made("busy", request_id="another"))
+    other = await jobs.CreateJob(made("calm", request_id="once"))
+
+    assert other.name != first.name
+    assert await states(jobs, "busy") == ["PENDING", "QUEUED", "QUEUED", "QUEUED"]
 
 
 async def test_the_jobs_and_schedules_of_a_deleted_workspace_end(mesh: Mesh, jobs: Any) -> None:
