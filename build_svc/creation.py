@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from build_svc.domain import Build, BuildState, FunctionFacts, Push, Runtime, Target, runtime_for
+from build_svc.domain import Build, BuildState, FunctionFacts, Push, Runtime, runtime_for
 from build_svc.hints import Hints
 from build_svc.ports import Registry
 from build_svc.publishing import Publisher
@@ -92,7 +92,7 @@ class Acceptance:
         return build
 
     async def _accept(self, build: Build, runtime: Runtime | None) -> Build:
-        target = Target.SPIN if runtime is Runtime.SPIN else await self._default_target.now()
+        target = await self._default_target.of(runtime)
         revision, facts = await self._registry.create_revision(build, runtime, target)
         return await self._store.accept(
             build.uid,

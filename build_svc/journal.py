@@ -10,7 +10,7 @@ from build_svc.domain import SPANS, BuildState, LogLine, Progress, Spans, Stage,
 from build_svc.hints import Hints
 from build_svc.store import BuildStore
 from mesh import telemetry
-from mesh.db_connections import to_its_end
+from mesh.cancellation import to_its_end
 
 FLUSH_S = 0.1
 LINES_MAX = 20_000

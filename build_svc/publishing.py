@@ -11,8 +11,8 @@ from build_svc.oci import reference
 from build_svc.oci.client import connected
 from build_svc.oci.credentials import Credentials, DockerCredentials
 from build_svc.oci.errors import RegistryError
+from build_svc.oci.patience import Patience
 from build_svc.oci.reference import ReferenceInvalid, Repository
-from build_svc.oci.session import Patience
 from build_svc.ports import Journal
 from build_svc.spin_push import SpinPush
 from build_svc.store import BuildStore

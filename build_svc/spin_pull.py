@@ -16,8 +16,8 @@ from build_svc.oci import reference
 from build_svc.oci.client import RegistryClient, connected
 from build_svc.oci.credentials import DockerCredentials
 from build_svc.oci.errors import NotThere, RegistryError, RegistryTrouble
+from build_svc.oci.patience import Patience
 from build_svc.oci.reference import ReferenceInvalid
-from build_svc.oci.session import Patience
 from build_svc.sources import Sources
 from mesh.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from runtimes.spin import locked, manifest

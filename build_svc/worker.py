@@ -14,7 +14,6 @@ from build_svc.domain import (
     BuildState,
     Push,
     Runtime,
-    Target,
     retry_delay_s,
 )
 from build_svc.hints import Hints
@@ -220,12 +219,12 @@ class Worker:
         if build.revision:
             return build
         runtime = Runtime(build.runtime) if build.runtime else None
-        target = Target.SPIN if runtime is Runtime.SPIN else await self._default_target.now()
+        target = await self._default_target.of(runtime)
         revision, function = await self._registry.create_revision(build, runtime, target)
         return await self._store.accept(
             build.uid,
             revision=revision,
             runtime=function.runtime,
-            target=function.target or Target(target).value,
+            target=function.target or target.value,
             handler=function.handler,
         )

@@ -32,5 +32,5 @@ class Activity:
         return self._clock.monotonic() - self._used_at[uid]
 
     def forget(self, uid: str) -> None:
-        """The function rests, or is gone."""
+        """Drop what is known of a function that is deleted: after that it is one that was never asked for."""
         self._used_at.pop(uid, None)

@@ -22,13 +22,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from mesh import migrations
-from mesh.db_connections import Connections, WholeEngine
+from mesh.db_connections import Connections, NoneFree, WholeEngine
 from mesh.errors import Unavailable
 from mesh.loops import Backoff
 
 T = TypeVar("T")
 _BUSY_BACKOFF = Backoff(first_s=0.02, limit_s=0.5)
 _BUSY_ATTEMPTS = 12
+_WAIT_S = 60.0
 # A plan that was made while a table was empty would stay in use when there are 100,000 rows in it, until somebody
 # analyzes the table: 40 times as long for a claim from the queue of jobs.
 _PLANNING = {"plan_cache_mode": "force_custom_plan", "jit": "off"}
@@ -76,8 +77,12 @@ class DatabaseUnavailable(Unavailable):
 class Database:
     """The tables of one service. Make it, `await migrate(...)`, use it, `await close()`."""
 
-    def __init__(self, url: str, *, schema: str, pool_size: int = 5) -> None:
-        """`url` is `sqlite:///path` or `postgresql://user:password@host/name` (`?host=/dir` for a socket)."""
+    def __init__(self, url: str, *, schema: str, pool_size: int = 5, wait_s: float = _WAIT_S) -> None:
+        """`url` is `sqlite:///path` or `postgresql://user:password@host/name` (`?host=/dir` for a socket).
+
+        `pool_size` connections are kept: on SQLite that many read, and another one writes; on PostgreSQL as many
+        again are opened when they are needed. Whoever gets none within `wait_s` is told DatabaseUnavailable.
+        """
         self.schema = schema
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -92,7 +97,7 @@ class Database:
             self._writer = self._reader = create_async_engine(
                 parsed.set(drivername="postgresql+asyncpg"),
                 pool_size=pool_size,
-                max_overflow=0,
+                max_overflow=pool_size,
                 pool_pre_ping=True,
                 connect_args={
                     "server_settings": {**_PLANNING, "search_path": schema, "application_name": f"fnmesh-{schema}"}
@@ -100,8 +105,8 @@ class Database:
             )
         else:
             raise ValueError(f"'{parsed.get_backend_name()}' is neither sqlite nor postgresql")
-        self._reading = Connections(pool_size)
-        self._writing = Connections(1) if self.is_sqlite else self._reading
+        self._reading = Connections(pool_size if self.is_sqlite else 2 * pool_size, wait_s=wait_s)
+        self._writing = Connections(1, wait_s=wait_s) if self.is_sqlite else self._reading
         self._lock_key = int.from_bytes(hashlib.sha256(f"fnmesh {schema}".encode()).digest()[:8], signed=True)
 
     @asynccontextmanager
@@ -179,7 +184,7 @@ class Database:
         """A connection. Raises DatabaseUnavailable where the database cannot be reached."""
         try:
             return await engine.connect()
-        except (OSError, sa.exc.TimeoutError) as error:  # the driver's own, and: no connection was given back
+        except OSError as error:
             raise DatabaseUnavailable from error
 
     async def migrate(self, migrations_dir: Path) -> None:
@@ -200,8 +205,9 @@ class Database:
 
     async def ping(self) -> None:
         """Raises where the database cannot be reached."""
-        async with self._reading.one(lambda: self._connected(self._reader)) as conn:
-            await conn.execute(sa.select(1))
+        with _told_if_lost():
+            async with self._reading.one(lambda: self._connected(self._reader)) as conn:
+                await conn.execute(sa.select(1))
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -244,7 +250,6 @@ def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
         url.set(drivername="sqlite+aiosqlite"),
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=60,
         connect_args={"timeout": 5},
     )
     engine = WholeEngine(adapted.sync_engine)
@@ -269,7 +274,7 @@ def _sqlite_engine(url: URL, *, begin: str, pool_size: int) -> AsyncEngine:
 
 @contextmanager
 def _told_if_lost() -> Iterator[None]:
-    """A connection that is lost within is UNAVAILABLE to the caller, and no error of this mesh."""
+    """A connection that is lost within, or never to be had, is UNAVAILABLE to the caller, and no error of this mesh."""
     try:
         yield
     except Exception as error:
@@ -279,12 +284,15 @@ def _told_if_lost() -> Iterator[None]:
 
 
 def _is_lost(error: Exception) -> bool:
-    """Whether PostgreSQL has gone, starts, stops, or has no connection left (SQLSTATE classes 08 and 57P, 53300)."""
+    """Whether PostgreSQL has gone, starts or stops (SQLSTATE classes 08 and 57P), or no connection is left: none of
+    ours, or none of its own (53300)."""
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:
             return True
         error = error.orig if isinstance(error.orig, Exception) else error
-    return isinstance(error, ConnectionError) or str(getattr(error, "sqlstate", "")).startswith(("08", "57P", "53300"))
+    if isinstance(error, ConnectionError | NoneFree):
+        return True
+    return str(getattr(error, "sqlstate", "")).startswith(("08", "57P", "53300"))
 
 
 def _is_busy(error: DBAPIError) -> bool:

@@ -13,29 +13,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-T = TypeVar("T")
+from mesh.cancellation import to_its_end
+
 _END_S = 10.0
 
 
-async def to_its_end(work: Awaitable[T]) -> T:
-    """Its result. A caller that is cancelled waits for it all the same, and is cancelled then."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except Exception:
-            break
-    if cancelled is not None and not task.cancelled():
-        task.exception()  # looked at: nobody else will
-        raise cancelled
-    return task.result()
+class NoneFree(Exception):
+    """All connections are in use, and were for as long as a caller waits."""
 
 
 class WholeConnection(AsyncConnection):
@@ -58,16 +46,24 @@ class WholeEngine(AsyncEngine):
 
 
 class Connections:
-    """At most `limit` connections at once, first come, first served."""
+    """At most `limit` connections at once, first come, first served; nobody waits for longer than `wait_s`."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, wait_s: float) -> None:
         self._room = asyncio.Semaphore(limit)
+        self._wait_s = wait_s
         self._ending: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def one(self, opened: Callable[[], Awaitable[AsyncConnection]]) -> AsyncIterator[AsyncConnection]:
-        """What `opened` gives, for as long as the context lasts; then its transaction is rolled back."""
-        await self._room.acquire()
+        """What `opened` gives, for as long as the context lasts; then its transaction is rolled back.
+
+        Raises NoneFree.
+        """
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._room.acquire()
+        except TimeoutError:
+            raise NoneFree from None
         opening = asyncio.ensure_future(opened())
         try:
             conn = await asyncio.shield(opening)

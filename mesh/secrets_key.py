@@ -8,12 +8,14 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING
 
 from mesh.main import StartupError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _FORMAT = b"\x01"
 _NONCE_BYTES = 12
@@ -28,8 +30,15 @@ class EnvCipher:
     """Encrypts env maps. What was encrypted for one place (`bound_to`) cannot be read at another."""
 
     def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
+        self._key = key
         self._fingerprint_key = hmac.digest(key, b"fnmesh request fingerprints", "sha256")
+
+    @cached_property
+    def _aead(self) -> AESGCM:
+        """Loads the library with the first value: a builder that is sent no password does without it."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return AESGCM(self._key)
 
     def encrypt(self, env: Mapping[str, str], bound_to: str) -> bytes:
         """The map as it is stored; no bytes for an empty one."""
@@ -46,6 +55,8 @@ class EnvCipher:
         nonce, rest = stored[1 : 1 + _NONCE_BYTES], stored[1 + _NONCE_BYTES :]
         if stored[:1] != _FORMAT or len(rest) < 16:
             raise DecryptionError(f"{bound_to}: not an encrypted environment")
+        from cryptography.exceptions import InvalidTag
+
         try:
             env: dict[str, str] = json.loads(self._aead.decrypt(nonce, rest, bound_to.encode()))
         except InvalidTag:

@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from build_svc.oci.credentials import Credentials
 from build_svc.oci.errors import RegistryError, RegistryTrouble
+from build_svc.oci.patience import Patience
 from build_svc.oci.reference import Repository
-from build_svc.oci.session import Answer, Patience, Session
+
+if TYPE_CHECKING:
+    from build_svc.oci.session import Answer, Session
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _PIECE_BYTES = 256 * 1024
@@ -218,6 +221,8 @@ async def connected(
     repository: Repository, credentials: Credentials | None, *, plain: bool, patience: Patience
 ) -> AsyncIterator[RegistryClient]:
     """A client for a repository; its connections are closed with the context."""
+    from build_svc.oci.session import Session  # now: a builder that never asks a registry does without httpx
+
     session = Session(repository, credentials, plain=plain, patience=patience)
     try:
         yield RegistryClient(session)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ import httpx
 from build_svc.oci import challenge
 from build_svc.oci.credentials import Credentials
 from build_svc.oci.errors import CredentialsRefused, NotThere, RegistryError, RegistryTrouble
+from build_svc.oci.patience import Patience
 from build_svc.oci.reference import Repository
 
 T = TypeVar("T")
@@ -26,20 +26,6 @@ _ANSWER_BYTES = 4 * 1024 * 1024
 _SAID_CHARACTERS = 200
 _WAIT_MAX_S = 30.0
 _CLIENT_ID = "fnmesh"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long one request may take to get through or to be answered (seconds), and how often it is tried."""
-
-    connect_s: float = 10.0
-    answer_s: float = 60.0
-    tries: int = 4
-    first_wait_s: float = 0.5
-
-    def wait_s(self, failures: int) -> float:
-        """How long to wait after so many failures: doubling, and never the same for two who wait."""
-        return self.first_wait_s * 2.0 ** (failures - 1) * random.uniform(0.8, 1.2)  # noqa: S311 -- no secret
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ class Session:
                 failures += 1
                 if failures >= self.patience.tries:
                     raise RegistryTrouble(f"{trouble} (tried {failures} times)") from None
-                wait_s = min(trouble.wait_s or self.patience.wait_s(failures), _WAIT_MAX_S)
+                wait_s = min(trouble.wait_s or self.patience.between.delay_s(failures), _WAIT_MAX_S)
             await asyncio.sleep(wait_s)
 
     async def call(

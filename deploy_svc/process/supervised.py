@@ -25,6 +25,7 @@ from deploy_svc.process.spawn import Plan, Spawner
 from deploy_svc.process.strays import Kin
 from deploy_svc.process.users import Users, end
 from deploy_svc.process.working_copies import WorkingCopies
+from mesh.cancellation import to_its_end
 from mesh.logs import get_logger
 
 log = get_logger(__name__)
@@ -83,17 +84,12 @@ class SupervisedDriver(ABC):
             return Started(str(known.record.process), known.record.address)
         user = self.users.of_slot(spec.slot)
         plan = await self.plan(spec, user, self.places.instances / spec.uid)
-        loop = asyncio.get_running_loop()
+
+        async def spawned() -> Record:
+            return self._children.watch(await self.in_thread(self._spawn, spec, user, plan)).record
+
         async with self._turn_of(user):
-            spawned = loop.run_in_executor(self._executor, self._spawn, spec, user, plan)
-            try:
-                record = await asyncio.shield(spawned)
-            except asyncio.CancelledError:
-                await asyncio.wait({spawned})  # it is short, and whoever stops the instance next must find it
-                if spawned.exception() is None:
-                    self._children.watch(spawned.result())
-                raise
-            self._children.watch(record)
+            record = await to_its_end(spawned())  # it is short, and whoever stops the instance next must find it
         return Started(str(record.process), record.address)
 
     def _turn_of(self, user: int | None) -> asyncio.Lock:

@@ -31,6 +31,7 @@ from deploy_svc.process.toolchain import Toolchains, check_enterable
 from deploy_svc.process.users import Users, end
 from deploy_svc.scripts.pipes import Pipes
 from deploy_svc.scripts.ports import ScriptLine, ScriptSpec
+from mesh.cancellation import to_its_end
 from mesh.errors import Unavailable
 from mesh.logs import get_logger
 
@@ -136,18 +137,16 @@ class ProcessScripts:
         raise Unavailable("NO_USER", "Too many scripts run at once.", retry_after_s=1)
 
     async def _start(self, spec: ScriptSpec, user: int | None, interpreter: Path, pipes: Pipes) -> Child:
-        loop = asyncio.get_running_loop()
-        spawned = loop.run_in_executor(self._executor, self._spawn, spec, user, interpreter, pipes)
+        async def spawned() -> Child:
+            return self._children.watch(await self._in_thread(self._spawn, spec, user, interpreter, pipes))
+
         try:
-            return self._children.watch(await asyncio.shield(spawned))
-        except asyncio.CancelledError:
-            await asyncio.wait({spawned})  # it is short, and must not run unwatched
-            if spawned.exception() is None:
-                await asyncio.shield(self._end(self._children.watch(spawned.result())))
-            pipes.close()
-            raise
+            return await to_its_end(spawned())  # it is short, and must not run unwatched
         except BaseException:
             pipes.close()
+            child = self._children.get(spec.run)
+            if child is not None:  # cancelled meanwhile
+                await asyncio.shield(self._end(child))
             raise
 
     def _spawn(self, spec: ScriptSpec, user: int | None, interpreter: Path, pipes: Pipes) -> Record:

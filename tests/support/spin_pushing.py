@@ -14,14 +14,15 @@ from build_svc.domain import Artifact, ArtifactKind, Stage
 from build_svc.oci import reference
 from build_svc.oci.client import connected
 from build_svc.oci.credentials import Credentials
-from build_svc.oci.session import Patience
+from build_svc.oci.patience import Patience
 from build_svc.scratch import Scratch
 from build_svc.spin_push import SpinPush
 from mesh import ids
 from mesh.blobs import LocalBlobs, digest_key
+from mesh.loops import Backoff
 from runtimes.spin.application import Mount, SpinApp, Variable
 
-HASTY = Patience(tries=3, first_wait_s=0.01)
+HASTY = Patience(tries=3, between=Backoff(0.01))
 WASM = b"\0asm\x0d\0\1\0" + bytes(range(256)) * 40_000  # 10 MB: sent in two pieces
 APP = SpinApp(
     "shop", "cart", routes=("/cart/...",), allowed_outbound_hosts=("https://api.example.com",),

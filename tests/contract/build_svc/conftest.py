@@ -1,4 +1,4 @@
-"""A build_svc for each test, beside a fake registry, both over unix sockets."""
+"""A build_svc for each test, beside a fake registry, both over unix sockets; or its tables only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from build_svc.app import MIGRATIONS
+from mesh.db import Database
+from tests.contract.build_svc.build_rows import Rows
 from tests.contract.build_svc.build_world import Client, World, running_world
 
 
@@ -24,3 +27,13 @@ def world(world_and_client: tuple[World, Client]) -> World:
 @pytest.fixture
 def client(world_and_client: tuple[World, Client]) -> Client:
     return world_and_client[1]
+
+
+@pytest.fixture
+async def rows(database_url: str) -> AsyncIterator[Rows]:
+    database = Database(database_url, schema="build")
+    await database.migrate(MIGRATIONS)
+    try:
+        yield Rows(database)
+    finally:
+        await database.close()

@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from build_svc.app import MIGRATIONS
-from build_svc.domain import MAX_ATTEMPTS, Artifact, ArtifactKind, Build, BuildState, LogLine, Progress, Source, Stage
-from build_svc.shelf import Shelf
-from build_svc.store import BuildStore, LeaseLost
+from build_svc.domain import (
+    MAX_ATTEMPTS,
+    Artifact,
+    ArtifactKind,
+    Build,
+    BuildState,
+    Live,
+    LogLine,
+    Progress,
+    Source,
+    Stage,
+)
+from build_svc.store import LeaseLost
+from build_svc.sweep import dead_sources
 from build_svc.tables import metadata
-from mesh import ids
-from mesh.clock import FakeClock
-from mesh.db import Database
+from tests.contract.build_svc.build_rows import LEASE_S, K, Rows
 
-K = "sha256:" + "a" * 64
 ARTIFACT = Artifact(K, ArtifactKind.TREE, "sha256/aa/1", 5, "handler.py")
-LEASE_S = 10.0
-
-
-class Rows:
-    """The two stores of one database, and a clock."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.clock = FakeClock()
-        self.store = BuildStore(database, self.clock)
-        self.shelf = Shelf(database, self.clock)
-
-    async def accepted(self, request_id: str = "", **more: object) -> Build:
-        build = Build(ids.new_sortable_id(), "workspaces/w/functions/f", "fn-f", K, False, BuildState.PENDING,
-                      self.clock.now())  # fmt: skip
-        made, _ = await self.store.create(build, request_id)
-        return await self.store.accept(made.uid, revision="r/1", runtime="python", target="process", handler="handler")
-
-    async def claim(self, owner: str) -> Build | None:
-        return await self.store.claim(owner, lease_s=LEASE_S, accept_s=30)
-
-
-@pytest.fixture
-async def rows(database_url: str) -> AsyncIterator[Rows]:
-    database = Database(database_url, schema="build")
-    await database.migrate(MIGRATIONS)
-    try:
-        yield Rows(database)
-    finally:
-        await database.close()
+SOURCE = Source(K, "blob/1", "handler.py", False, 1, None, "handler.py")
+GRACE = timedelta(hours=1)
+NOTHING_LIVES = Live(frozenset(), frozenset())
 
 
 async def test_the_migrations_make_the_tables_of_the_code(rows: Rows) -> None:
@@ -214,6 +193,78 @@ async def test_a_source_whose_blob_was_lost_is_replaced(rows: Rows) -> None:
     assert await rows.shelf.keep_source(first) == first
     assert await rows.shelf.keep_source(second) == first
     assert await rows.shelf.keep_source(second, instead_of="blob/1") == second
+
+
+async def built(rows: Rows) -> None:
+    """A build of the source is made, and the registry told of it."""
+    build = await rows.accepted()
+    await rows.claim("owner")
+    await rows.store.finish(build.uid, "owner", BuildState.DONE, artifact=ARTIFACT)
+    await rows.shelf.reported(build.uid, K)
+
+
+async def swept_sources(rows: Rows) -> int:
+    """How many sources a sweep takes when no function is left."""
+    version = await rows.shelf.version()
+    dead = dead_sources(await rows.shelf.sources(), NOTHING_LIVES, now=rows.clock.now(), grace=GRACE)
+    return await rows.shelf.give_up_sources(dead, not_used_after=version)
+
+
+async def test_the_source_of_a_deleted_function_goes_at_once(rows: Rows) -> None:
+    await rows.shelf.keep_source(SOURCE)
+    rows.clock.advance(1)
+    await built(rows)
+
+    assert await swept_sources(rows) == 1
+
+    assert [one.reference for one in await rows.shelf.trash()] == [SOURCE.blob_key]
+
+
+async def test_a_source_that_was_uploaded_again_is_not_swept_before_it_is_built(rows: Rows) -> None:
+    """The function it was built for is deleted, and somebody is about to build it for another one."""
+    await rows.shelf.keep_source(SOURCE)
+    rows.clock.advance(1)
+    await built(rows)
+    rows.clock.advance(1)
+
+    await rows.shelf.keep_source(SOURCE)
+    [kept] = await rows.shelf.sources()
+    assert not kept.built
+    assert kept.artifacts == {K}
+    assert await swept_sources(rows) == 0
+    assert await rows.shelf.use_source(K) == SOURCE
+
+    rows.clock.advance(1)
+    await built(rows)
+    [kept] = await rows.shelf.sources()
+    assert kept.built
+    assert await swept_sources(rows) == 1
+
+
+async def test_a_source_that_was_uploaded_again_and_never_built_goes_after_the_grace(rows: Rows) -> None:
+    await rows.shelf.keep_source(SOURCE)
+    rows.clock.advance(1)
+    await built(rows)
+    rows.clock.advance(1)
+    await rows.shelf.keep_source(SOURCE)
+
+    rows.clock.advance(GRACE.total_seconds() - 1)
+    assert await swept_sources(rows) == 0
+    rows.clock.advance(1)
+    assert await swept_sources(rows) == 1
+
+
+async def test_a_source_that_is_uploaded_while_the_registry_is_asked_is_not_swept(rows: Rows) -> None:
+    await rows.shelf.keep_source(SOURCE)
+    rows.clock.advance(1)
+    await built(rows)
+    version, seen = await rows.shelf.version(), await rows.shelf.sources()
+
+    await rows.shelf.keep_source(SOURCE)
+
+    dead = dead_sources(seen, NOTHING_LIVES, now=rows.clock.now(), grace=GRACE)
+    assert dead == [K]
+    assert await rows.shelf.give_up_sources(dead, not_used_after=version) == 0
 
 
 async def test_cached_images_go_when_nobody_uses_them(rows: Rows) -> None:

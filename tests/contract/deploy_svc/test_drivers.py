@@ -16,7 +16,7 @@ from deploy_svc.ports import Driver, InstanceSpec, Observed, OutputLine
 from deploy_svc.prober import HttpProber
 from mesh.errors import FailedPrecondition
 from mesh.ids import new_id
-from tests.support import function_image
+from tests.support import function_image, processes
 from tests.support.deploy_harness import DeployHarness, Revision, harness
 from tests.support.eventually import eventually
 
@@ -164,6 +164,25 @@ async def test_stop_and_remove_may_be_repeated(world: World, driver: Driver) -> 
 async def twice(call: Callable[[], Awaitable[None]]) -> None:
     await call()
     await call()
+
+
+@pytest.mark.parametrize("world", [Target.PROCESS], indirect=True)
+async def test_an_instance_whose_start_is_cancelled_half_way_can_be_stopped(world: World, driver: Driver) -> None:
+    for _ in range(5):
+        spec = world.spec()
+        home = world.mesh.run / "i" / spec.uid
+        starting = asyncio.ensure_future(driver.start(spec))
+        await eventually(home.exists, interval_s=0)
+        starting.cancel()
+        starting.cancel()
+        await asyncio.wait([starting])
+        assert list(await driver.observe()) == [spec.uid]
+
+        await driver.stop(spec.uid, 0)
+        await driver.remove(spec.uid)
+
+        assert processes.working_in(home) == []
+        assert await driver.observe() == {}
 
 
 async def test_exit_codes_are_seen(world: World, driver: Driver) -> None:

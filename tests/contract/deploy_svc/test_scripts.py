@@ -117,6 +117,17 @@ async def test_lines_come_while_the_script_runs_and_cancelling_ends_it_with_its_
     await eventually(lambda: left_of(mesh) == [], 5)
 
 
+async def test_a_script_that_is_cancelled_while_it_is_started_leaves_nothing(mesh: DeployHarness) -> None:
+    for number in range(5):
+        home = mesh.run / f"s/job-{number}"
+        running = asyncio.ensure_future(run_script(mesh, order(HANGS, run=home.name)))
+        await eventually(home.exists, interval_s=0)
+        running.cancel()
+        await asyncio.wait([running])
+        await eventually(lambda: left_of(mesh) == [])
+        assert processes.working_in(home) == []
+
+
 async def test_what_a_script_leaves_running_ends_with_it(mesh: DeployHarness) -> None:
     ran = await run_script(mesh, order(FORKS))
     assert ran.exited.code == 0

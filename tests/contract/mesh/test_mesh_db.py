@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import StatementError
 
-from mesh.db import Database, UtcTime, current_version, next_version
+from mesh.db import Database, DatabaseUnavailable, UtcTime, current_version, next_version
 from mesh.migrations import is_current, newest
 
 MIGRATION = """
@@ -167,3 +168,42 @@ async def test_more_callers_than_connections_have_their_turns(database_url: str,
         assert sorted(await asyncio.gather(*waiting)) == [1, 2, 3, 4, 5]
     finally:
         await small.close()
+
+
+async def test_who_waits_too_long_for_a_connection_is_told(database_url: str, database: Database) -> None:
+    """As of a database that does not answer; nothing is lost by it."""
+    small = Database(database_url, schema="things_svc", pool_size=1, wait_s=0.05)
+    at_once = 1 if small.is_sqlite else 2
+
+    async def held() -> int:
+        """How many read at once before one is told that there is no connection left."""
+        async with AsyncExitStack() as stack:
+            for count in range(10):
+                try:
+                    await stack.enter_async_context(small.read())
+                except DatabaseUnavailable as error:
+                    assert str(error) == str(DatabaseUnavailable())
+                    with pytest.raises(DatabaseUnavailable):
+                        await small.ping()
+                    return count
+        raise AssertionError("there is no end of connections")
+
+    try:
+        for _ in range(3):
+            assert await held() == at_once
+        async with AsyncExitStack() as stack:
+            for _ in range(at_once):
+                await stack.enter_async_context(small.write(in_turn=False))
+            with pytest.raises(DatabaseUnavailable):
+                async with small.write(in_turn=False):
+                    raise AssertionError("there was one more connection")
+        assert await small.transaction(next_version) == 1
+        await small.ping()
+    finally:
+        await small.close()
+
+
+async def test_a_database_has_as_many_connections_as_it_says(database: Database) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(5 if database.is_sqlite else 10):
+            await stack.enter_async_context(database.read())

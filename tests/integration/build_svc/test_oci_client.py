@@ -14,13 +14,14 @@ from build_svc.oci import reference
 from build_svc.oci.client import Blob, RegistryClient, connected, digest_of
 from build_svc.oci.credentials import Credentials
 from build_svc.oci.errors import CredentialsRefused, RegistryError
-from build_svc.oci.session import Patience
+from build_svc.oci.patience import Patience
+from mesh.loops import Backoff
 from tests.support.errors_page import answers
 from tests.support.ports import free_port
 from tests.support.registry_stub import RegistryStub, Trouble, own_certificate, running_stub
 
 ANSWERS = answers("Pushing to a registry")
-HASTY = Patience(connect_s=10, answer_s=30, tries=3, first_wait_s=0.01)
+HASTY = Patience(connect_s=10, answer_s=30, tries=3, between=Backoff(0.01))
 SMALL = Blob.of("text/plain", b"a small blob")
 LARGE = Blob.of("text/plain", b"0123456789abcdef" * (20 * 65536))  # 20 MiB: three pieces
 ME = Credentials("me", "my password")
@@ -182,7 +183,7 @@ async def test_credentials_are_not_sent_to_where_a_registry_leads(stub: Registry
 async def test_a_registry_that_does_not_answer_in_time(stub: RegistryStub) -> None:
     stub.troubles = [Trouble("^HEAD", 0, 99)]
 
-    async with client_of(stub, patience=Patience(answer_s=0.2, tries=2, first_wait_s=0.01)) as client:
+    async with client_of(stub, patience=Patience(answer_s=0.2, tries=2, between=Backoff(0.01))) as client:
         with pytest.raises(RegistryError) as caught:
             await client.has_blob(SMALL.digest)
 

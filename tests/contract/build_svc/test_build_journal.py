@@ -1,0 +1,119 @@
+"""Lines of a build are written once each, whoever is cancelled meanwhile: on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from build_svc.domain import Build, LogLine, Progress
+from build_svc.hints import Hints
+from build_svc.journal import BuildJournal
+from build_svc.store import BuildStore, LeaseLost
+from tests.contract.build_svc.build_rows import Rows
+
+_TURNS = 40  # of the loop: from before the flush begins to after its end
+
+
+class Gated(BuildStore):
+    """Writes when the gate is opened."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows.database, rows.clock)
+        self.asked = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def record(self, uid: str, owner: str, happenings: Sequence[Progress | LogLine]) -> Build:
+        self.asked.set()
+        await self.gate.wait()
+        return await super().record(uid, owner, happenings)
+
+
+async def claimed(rows: Rows, store: BuildStore) -> tuple[str, BuildJournal]:
+    """A build that `owner` has claimed, and its journal."""
+    build = await rows.accepted()
+    await rows.claim("owner")
+    return build.uid, BuildJournal(store, Hints(), build.uid, "owner")
+
+
+async def written(rows: Rows, uid: str) -> list[str]:
+    events = await rows.store.events_after(uid, 0, 1000)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    return [event.what.text for event in events if isinstance(event.what, LogLine)]
+
+
+async def test_a_flush_that_is_cancelled_while_it_writes_loses_nothing_and_repeats_nothing(rows: Rows) -> None:
+    store = Gated(rows)
+    uid, journal = await claimed(rows, store)
+    await journal.line("first")
+    flushing = asyncio.ensure_future(journal.flush())
+    await store.asked.wait()
+
+    await journal.line("second")  # told while the first is on its way
+    flushing.cancel()
+    next_one = asyncio.ensure_future(journal.flush())
+    store.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    await next_one
+
+    assert await written(rows, uid) == ["first", "second"]
+    await journal.flush()
+    assert await written(rows, uid) == ["first", "second"]
+
+
+async def test_a_flush_that_is_cancelled_while_another_one_writes_leaves_its_lines(rows: Rows) -> None:
+    store = Gated(rows)
+    uid, journal = await claimed(rows, store)
+    await journal.line("first")
+    flushing = asyncio.ensure_future(journal.flush())
+    await store.asked.wait()
+    await journal.line("second")
+    waiting = asyncio.ensure_future(journal.flush())
+    await asyncio.sleep(0)  # it is in the queue now
+
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    store.gate.set()
+    await flushing
+
+    assert await written(rows, uid) == ["first"]
+    await journal.flush()
+    assert await written(rows, uid) == ["first", "second"]
+
+
+async def test_lines_are_written_once_each_wherever_their_writer_is_cancelled(rows: Rows) -> None:
+    uid, journal = await claimed(rows, rows.store)
+    for turns in range(_TURNS):
+        await journal.line(f"line {turns}")
+        flushing = asyncio.ensure_future(journal.flush())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.wait([flushing])
+
+    await journal.flush()
+
+    assert await written(rows, uid) == [f"line {turns}" for turns in range(_TURNS)]
+
+
+async def test_a_cancelled_flush_of_a_lost_claim_is_cancelled(rows: Rows) -> None:
+    """The loss is told to whoever flushes next: it is not swallowed with the cancellation."""
+    store = Gated(rows)
+    uid, journal = await claimed(rows, store)
+    await journal.line("first")
+    flushing = asyncio.ensure_future(journal.flush())
+    await store.asked.wait()
+    await rows.store.postpone(uid, "owner", delay_s=0, counts=False)
+
+    flushing.cancel()
+    store.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+
+    await journal.line("second")
+    with pytest.raises(LeaseLost):
+        await journal.flush()
+    assert await written(rows, uid) == []
