@@ -7,8 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 NPM := $(shell command -v npm 2>/dev/null)
-# What loads the machine so much that other tests would run into their deadlines beside it: run first, alone.
-ALONE := tests/chaos tests/fuzz tests/e2e/test_rest_schema.py
+# What loads the machine so much that other tests would run into their deadlines beside it comes first: what needs a
+# moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest first.
+LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
+	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
+ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
+SHARED_OUT := -n 2 --dist loadscope --no-loadscope-reorder
 PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
@@ -27,8 +31,10 @@ demo: setup ## the mesh in the foreground with two example functions
 	@$(BIN)/python -m cli.demo $(ARGS)
 
 test: setup-dev lint protos-check ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
-	@status=0; $(if $(ARGS),,$(BIN)/python -m pytest $(ALONE) || status=$$?;) \
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(or $(ARGS),$(addprefix --ignore=,$(ALONE))) || status=$$?; exit $$status
+	@status=0; $(if $(ARGS),,$(BIN)/python -m pytest $(ALONE) || status=$$?; \
+	$(BIN)/python -m pytest $(SHARED_OUT) $(LOADING) || status=$$?;) \
+	$(BIN)/python -m pytest $(SHARED_OUT) $(or $(ARGS),$(addprefix --ignore=,$(ALONE) $(LOADING))) || status=$$?; \
+	exit $$status
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
 	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)

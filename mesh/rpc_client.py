@@ -20,6 +20,7 @@ from mesh import deadline, telemetry
 from mesh.auth import SERVICE_TOKEN_KEY, ServiceToken
 from mesh.errors import MeshError, Unavailable, from_rpc_error
 from mesh.loops import Backoff
+from mesh.rpc_refusal import Refusal
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 IDEMPOTENT_PREFIXES = ("Get", "List", "Verify", "Resolve", "Check")
@@ -172,7 +173,11 @@ class StreamCall:
         return _translated(self._answer()).__await__()
 
     async def _answer(self) -> Any:
-        return await self._inner
+        refusal = Refusal(self._inner)
+        try:
+            return await self._inner
+        except grpc.aio.AioRpcError as error:
+            raise refusal.instead_of(error) from None
 
     async def read(self) -> Any:
         """The next message, or `grpc.aio.EOF`."""

@@ -1,7 +1,7 @@
 """Fixtures of all tests, and the policy for what a machine lacks (tests/support/require.py).
 
-`docker_host`, `docker_base_images`, `postgres_url`, `database_url`, `tmp_run_dir`; markers docker, postgres,
-node and buf. Servers are started when the first test asks, shared by all xdist workers, and stopped when the
+`docker_host`, `docker_base_images`, `postgres_url`, `database_url`, `tmp_run_dir`; a marker for each capability.
+Servers are started when the first test asks, shared by all xdist workers, and stopped when the
 run ends; FNMESH_TEST_KEEP=1 leaves them running for the next run.
 """
 
@@ -30,6 +30,7 @@ _FIXTURE_NEEDS = {
     "postgres_server": "postgres",
     "postgres_url": "postgres",
 }
+_SLOW_FIRST = ("badinput", "integration", "contract", "unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,12 +39,23 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["FNMESH_TEST_RUN"] = str(os.getpid())  # workers inherit it
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that uses such a fixture has its marker, so that -m "not docker" means what it says."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that uses such a fixture has its marker, so that -m "not docker" means what it says.
+
+    Where several workers share the tests, slow ones come first, so that all have something to do until the end.
+    """
+    if not _is_controller(config):
+        items.sort(key=_folder_rank)
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in _FIXTURE_NEEDS:
                 item.add_marker(_FIXTURE_NEEDS[fixture])
+
+
+def _folder_rank(item: pytest.Item) -> int:
+    """The place of a test's folder in _SLOW_FIRST; others, such as e2e, come before all of these."""
+    folders = set(item.nodeid.split("/")[:-1])
+    return next((rank for rank, folder in enumerate(_SLOW_FIRST) if folder in folders), -1)
 
 
 @pytest.hookimpl(tryfirst=True)

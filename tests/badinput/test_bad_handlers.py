@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Mapping
 
@@ -214,9 +213,7 @@ def test_memory_far_beyond_the_limit_is_not_to_be_had(small: BadFunction) -> Non
     assert small.pid() == pid
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root gives functions users of their own, whose processes are counted"
-)
+@pytest.mark.root  # functions are users of their own, whose processes are counted
 def test_forked_children_are_limited_and_end_with_their_instance(wide: BadFunction, client: Mesh) -> None:
     pid = wide.answers_again()
     home = wide.instance(client).uid

@@ -18,7 +18,6 @@ from tests.support.running_mesh import RunningMesh
 from tests.support.steady import steadily
 
 MIB = 1 << 20
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs functions as users of their own")
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +181,7 @@ def _count(tables: sqlite3.Connection) -> int:
     return int(tables.execute("select count(*) from log_lines").fetchone()[0])
 
 
-@as_root
+@pytest.mark.root
 def test_the_mesh_s_files_sockets_and_processes_are_closed_to_it(mesh: RunningMesh, bad: BadFunction) -> None:
     pid = bad.answers_again()
     run_dir = mesh.run_dir
@@ -205,7 +204,7 @@ def test_the_mesh_s_files_sockets_and_processes_are_closed_to_it(mesh: RunningMe
     assert "done" not in rights.values(), rights
 
 
-@as_root
+@pytest.mark.root
 def test_its_socket_in_the_place_of_another_reaches_nobody(
     mesh: RunningMesh, bad: BadFunction, client: Mesh, bystander: str
 ) -> None:
@@ -229,9 +228,8 @@ def test_a_stopped_process_is_replaced(bad: BadFunction, client: Mesh) -> None:
     assert processes.wait_ended(pid, 20)
 
 
+@pytest.mark.root  # else it reaches every process of whoever runs the tests
 def test_killing_all_it_can_reaches_nobody_else(bad: BadFunction) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root runs functions as users of their own")
     bad.answers_again()
 
     assert bad.ask("kill_all").status_code == 200
@@ -239,7 +237,7 @@ def test_killing_all_it_can_reaches_nobody_else(bad: BadFunction) -> None:
     assert bad.answers_again()
 
 
-@as_root
+@pytest.mark.root
 @pytest.mark.parametrize("what", ["daemon", "fork_chain"])
 def test_no_daemon_outlives_its_instance(bad: BadFunction, what: str) -> None:
     pid = bad.answers_again()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
 import httpx
@@ -138,9 +137,7 @@ def test_memory_beyond_the_limit_is_named_as_such(small: BadFunction, wide: BadF
         function.ended_with(client, message)
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root gives functions users of their own, whose processes are counted"
-)
+@pytest.mark.root  # functions are users of their own, whose processes are counted
 def test_child_processes_and_open_files_are_limited(wide: BadFunction, client: Mesh) -> None:
     pid = wide.answers_again()
 

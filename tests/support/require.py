@@ -1,7 +1,7 @@
 """What a machine may lack: such a test is skipped, loudly and by name, or fails if FNMESH_REQUIRE says so.
 
-FNMESH_REQUIRE=docker,postgres,node,buf,mount,prometheus,zsh,fish,registry,skopeo,wasmtime,provider_tools (CI sets it)
-holds names of CAPABILITIES.
+FNMESH_REQUIRE=root,docker,postgres,node,buf,mount,prometheus,zsh,fish,registry,skopeo,wasmtime,provider_tools (CI
+sets it) holds names of CAPABILITIES.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from tests.support import buf, docker_host, docker_registry, postgres, prometheus, small_disk, spin_tools, wasmtime_host
 
 CAPABILITIES = (
-    "docker", "postgres", "node", "buf", "mount", "prometheus", "zsh", "fish", "registry", "skopeo",
+    "root", "docker", "postgres", "node", "buf", "mount", "prometheus", "zsh", "fish", "registry", "skopeo",
     "wasmtime", "provider_tools",
 )  # fmt: skip
 _REASON = "cannot run here: "
@@ -47,6 +47,8 @@ def missing(capability: str, why: str) -> NoReturn:
 def why_missing(capability: str) -> str | None:
     """What this machine lacks for `capability`, or None; asks nothing of the network and starts nothing."""
     match capability:
+        case "root":
+            return None if os.geteuid() == 0 else "the tests do not run as root"
         case "docker":
             return docker_host.why_missing()
         case "postgres":

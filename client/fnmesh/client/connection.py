@@ -11,6 +11,7 @@ import grpc
 
 from fnmesh.client.address import Address
 from fnmesh.client.errors import Unavailable, Unreachable, from_rpc_error
+from fnmesh.client.refusal import Refusal
 
 if TYPE_CHECKING:
     from grpc.aio import UnaryStreamMultiCallable
@@ -82,10 +83,13 @@ class Connection:
 
     async def call(self, method: Callable[..., Awaitable[T]], request: Any, *, timeout_s: float | None = None) -> T:
         """One unary or client-streaming RPC, with a deadline."""
+        call = method(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
+        refusal = Refusal(call) if isinstance(call, grpc.aio.StreamUnaryCall) else None
         try:
-            return await method(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
+            return await call
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self.address.url) from None
+            told = refusal.instead_of(error) if refusal is not None else error
+            raise from_rpc_error(told, self.address.url) from None
 
     async def stream(
         self, method: UnaryStreamMultiCallable[Q, T], request: Q, *, timeout_s: float | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -108,7 +107,7 @@ def test_the_way_to_a_file_is_checked_for_a_user(tmp_path: Path) -> None:
     assert first_closed(Path("/usr/bin"), 54321) is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs functions as other users")
+@pytest.mark.root
 async def test_a_data_directory_that_functions_cannot_enter_is_named() -> None:
     async with harness("unix:///nowhere/docker.sock") as mesh:
         mesh.data.chmod(0o700)

@@ -32,7 +32,7 @@ async def test_directories_of_ended_builds_are_removed_and_others_stay(tmp_path:
     assert os.listdir(tmp_path) == [going_on]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has users for builds")
+@pytest.mark.root
 async def test_so_are_their_processes(tmp_path: Path) -> None:
     build = new_sortable_id()
     (tmp_path / build).mkdir()

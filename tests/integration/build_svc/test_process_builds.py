@@ -102,9 +102,8 @@ async def test_authors_code_sees_nothing_of_the_mesh_and_writes_nowhere(
         assert told["writable"] == []
 
 
+@pytest.mark.root  # a build's processes are told by their user
 async def test_what_authors_code_leaves_running_is_ended_with_the_build(client: Client, data_dir: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can tell a build's processes by their user")
     build, _ = await client.build("a.zip", zipped(slow_library.source(slow_library.LEAVE_A_PROCESS)))
 
     assert build.state == builds.BUILD_STATE_DONE, build.error

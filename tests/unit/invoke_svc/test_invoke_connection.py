@@ -301,7 +301,7 @@ async def test_a_connection_closed_by_the_workload_is_not_taken(tmp_run_dir: Pat
         pool.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+@pytest.mark.root
 async def test_a_socket_that_leads_to_another_user_is_not_spoken_to(tmp_run_dir: Path) -> None:
     mine, others = tmp_run_dir / "mine", tmp_run_dir / "others"
     mine.mkdir()
