@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import grpc.aio
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 
 from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as membership_grpc
+from fnmesh.internal.gateway.v1 import span_service_pb2_grpc as span_grpc
 from fnmesh.trace.v1 import trace_service_pb2_grpc as trace_grpc
 from gateway.domain import Members
 from gateway.envoy import admin, resources
@@ -24,9 +25,12 @@ from gateway.rest.facade import rest_facade
 from gateway.rest.server import serving
 from gateway.service import MembershipServicer, TraceServicer
 from gateway.settings import GatewaySettings
+from gateway.telemetry.peers import SERVICE_NAME as SPAN_SERVICE
+from gateway.telemetry.peers import AllSpans, SpanServicer
 from gateway.telemetry.receiver import OTLP_METHOD, OTLP_SERVICE, OtlpReceiver
 from gateway.telemetry.sampling import SamplingLoop
 from gateway.telemetry.store import TraceStore
+from mesh import addresses
 from mesh.auth import Authenticator
 from mesh.clock import SystemClock
 from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
@@ -57,7 +61,9 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
     def register(server: grpc.aio.Server) -> None:
         AdsServer(book).register(server)
         membership_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(roster, health), server)
-        trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(store, collector), server)
+        spans = AllSpans(store, settings.gateway_address, token)
+        trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(spans, collector), server)
+        span_grpc.add_SpanServiceServicer_to_server(SpanServicer(store), server)
         otlp_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]  # no types there
             OtlpReceiver(store), server
         )
@@ -75,10 +81,10 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
             verifier = CachedKeyVerifier(RemoteKeyVerifier(registry))
         bound = await stack.enter_async_context(
             serve(
-                settings.gateway_address,
+                settings.own_address,
                 register,
                 public_services=API_SERVICES,
-                internal_services=(ADS_SERVICE, OTLP_SERVICE, _MEMBERSHIP_SERVICE),
+                internal_services=(ADS_SERVICE, OTLP_SERVICE, _MEMBERSHIP_SERVICE, SPAN_SERVICE),
                 auth=Authenticator(settings.auth, token, verifier),
                 lean_methods=frozenset({OTLP_METHOD}),
                 long_methods=frozenset({ADS_METHOD}),
@@ -106,14 +112,26 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
             blob_url=settings.blob_url,
             namespaces=settings.namespaces,
         )
-        await stack.enter_async_context(serving(facade, settings.gateway_rest_address))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         loops = [
             tasks.create_task(roster.release_when_complete(settings.gateway_hold_s)),
             tasks.create_task(run_forever(sampling.step, interval_s=1.0, name="sampling")),
         ]
+        serving_facade = serving(facade, settings.gateway_rest_listen or settings.gateway_rest_address)
         try:
-            yield
+            if addresses.is_several(settings.gateway_address):  # another one answers until this one knows the mesh
+                loops.append(tasks.create_task(_later(roster.complete(settings.gateway_hold_s), serving_facade)))
+                yield
+            else:
+                async with serving_facade:
+                    yield
         finally:
             for loop in loops:
                 loop.cancel()
+
+
+async def _later(first: Awaitable[object], then: AbstractAsyncContextManager[None]) -> None:
+    """Enters a context once something has happened, and leaves it when cancelled."""
+    await first
+    async with then:
+        await asyncio.Event().wait()

@@ -47,12 +47,18 @@ class Roster:
         """Returns once Envoy does what the resource says."""
         await self._book.applied(resource)
 
-    async def release_when_complete(self, hold_s: float) -> None:
-        """Releases the book when every service has a member, or after `hold_s`."""
+    async def complete(self, hold_s: float) -> bool:
+        """Returns once every service has had a member, or after `hold_s`; whether they had."""
         try:
             async with asyncio.timeout(hold_s):
                 await self._complete.wait()
         except TimeoutError:
+            return False
+        return True
+
+    async def release_when_complete(self, hold_s: float) -> None:
+        """Releases the book when every service has a member, or after `hold_s`."""
+        if not await self.complete(hold_s):
             log.warning("mesh_incomplete", missing=self.missing(), waited_s=hold_s)
         self._book.release()
 

@@ -11,7 +11,7 @@ from fnmesh.trace.v1 import trace_service_pb2 as trace_pb
 from fnmesh.trace.v1 import trace_service_pb2_grpc as trace_grpc
 from gateway.membership import Roster
 from gateway.reflection import AggregatedHealth
-from gateway.telemetry.store import TraceStore
+from gateway.telemetry.peers import AllSpans
 from gateway.telemetry.tree import trace_of
 from gateway.telemetry.visibility import of_workspace
 from mesh.auth import Scope, current_principal, require_scope
@@ -52,8 +52,8 @@ class MembershipServicer(membership_grpc.MembershipServiceServicer):
 class TraceServicer(trace_grpc.TraceServiceServicer):
     """The traces that the mesh keeps itself. `collector` says where they go instead, if they do."""
 
-    def __init__(self, store: TraceStore, collector: str = "") -> None:
-        self._store = store
+    def __init__(self, spans: AllSpans, collector: str = "") -> None:
+        self._spans = spans
         self._collector = collector
 
     async def GetTrace(self, request: trace_pb.GetTraceRequest, context: Any) -> trace_pb.Trace:
@@ -69,7 +69,7 @@ class TraceServicer(trace_grpc.TraceServiceServicer):
                 "A trace is named traces/{trace_id}, with 32 hex digits.",
                 fields={"name": "traces/{trace_id}"},
             )
-        spans = await self._store.settled(key)
+        spans = await self._spans.settled(key)
         workspace = current_principal().workspace
         if workspace:
             spans = of_workspace(workspace, spans)

@@ -28,7 +28,12 @@ class GatewaySettings(MeshSettings):
     gateway_listen: str = "127.0.0.1:8080"
     """Where Envoy listens: `ip:port`; port 0 picks one."""
     gateway_rest_address: str = Field(default_factory=lambda data: f"unix:{data['run_dir']}/m/gateway-rest.sock")
-    """Where the REST facade listens for Envoy: `unix:/path` or `ip:port`."""
+    """Where Envoy reaches the REST facade: `unix:/path` or `host:port`."""
+    gateway_rest_listen: str = ""
+    """Where the REST facade listens, where that is not `gateway_rest_address`: `ip:port`."""
+    gateway_stats_listen: str = ""
+    """Where Envoy answers `/ready` and `/stats/prometheus`, of its admin interface only these: `ip:port`. Nowhere where
+    not set."""
     gateway_admin_socket: Path = Field(default_factory=lambda data: data["run_dir"] / "m/envoy-admin.sock")
     """Envoy's admin interface."""
     gateway_bootstrap_file: Path | None = None
@@ -80,6 +85,8 @@ class GatewaySettings(MeshSettings):
                 "FNMESH_GATEWAY_TLS_CERT_FILE and FNMESH_GATEWAY_TLS_KEY_FILE belong together: set both or none."
             )
 
+        if self.gateway_stats_listen:
+            _numeric("FNMESH_GATEWAY_STATS_LISTEN", self.gateway_stats_listen)
         self.observing(SystemClock())
 
     def observing(self, clock: Clock) -> Observing:
@@ -100,17 +107,7 @@ class GatewaySettings(MeshSettings):
     @property
     def listen(self) -> tuple[str, int]:
         """Where Envoy listens, as an IP address and a port."""
-        host, separator, port = self.gateway_listen.rpartition(":")
-        host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-        try:
-            ipaddress.ip_address(host)
-            if not separator or not 0 <= int(port) <= 65535:
-                raise ValueError
-        except ValueError:
-            raise SettingsError(
-                f"FNMESH_GATEWAY_LISTEN={self.gateway_listen} is not ip:port, such as 127.0.0.1:8080."
-            ) from None
-        return host, int(port)
+        return _numeric("FNMESH_GATEWAY_LISTEN", self.gateway_listen)
 
     @property
     def envoy_cache(self) -> Path:
@@ -120,6 +117,7 @@ class GatewaySettings(MeshSettings):
     def envoy_spec(self, environ: Mapping[str, str] | None = None) -> EnvoySpec:
         """What Envoy's configuration is made of. Raises SettingsError."""
         host, port = self.listen
+        stats = self.gateway_stats_listen
         hosts = set(_listed(self.gateway_allowed_hosts))
         if not ipaddress.ip_address(host).is_unspecified:
             hosts.add(host)
@@ -129,6 +127,7 @@ class GatewaySettings(MeshSettings):
             gateway_address=self.gateway_address,
             rest_address=self.gateway_rest_address,
             admin_socket=str(self.gateway_admin_socket),
+            stats=_numeric("FNMESH_GATEWAY_STATS_LISTEN", stats) if stats else None,
             service_token=self.read_token().value,
             tls_cert_file=self.gateway_tls_cert_file,
             tls_key_file=self.gateway_tls_key_file,
@@ -137,6 +136,18 @@ class GatewaySettings(MeshSettings):
             request_head_s=self.gateway_request_head_s,
             collector=collector_of(os.environ if environ is None else environ),
         )
+
+
+def _numeric(name: str, text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    try:
+        ipaddress.ip_address(host)
+        if not separator or not 0 <= int(port) <= 65535:
+            raise ValueError
+    except ValueError:
+        raise SettingsError(f"{name}={text} is not ip:port, such as 127.0.0.1:8080.") from None
+    return host, int(port)
 
 
 def _server(name: str, url: str) -> HttpServer | None:

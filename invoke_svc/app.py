@@ -33,6 +33,7 @@ from invoke_svc.routes import RouteTable
 from invoke_svc.service import DirectLimits, InvokeService
 from invoke_svc.service_http import LEAN_METHODS, HttpLane
 from invoke_svc.settings import InvokeSettings
+from invoke_svc.spool import Spool
 from invoke_svc.stats import service as stats_service
 from invoke_svc.stats.store import StatsStore
 from invoke_svc.store import MIGRATIONS, SqlExecutionStore
@@ -88,7 +89,13 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
         await database.migrate(MIGRATIONS)
         store = SqlExecutionStore(database)
         registry_channel = await stack.enter_async_context(open_channel(settings.registry_address, token=token))
-        deploy_channel = await stack.enter_async_context(open_channel(settings.deploy_address, token=token))
+        deploy_channel = await stack.enter_async_context(
+            open_channel(
+                settings.deploy_address,
+                token=token,
+                idempotent_methods=frozenset({"ActivateFunction", "RetireInstance"}),  # one that stands by refuses them
+            )
+        )
         registry = registry_grpc.RegistryInternalServiceStub(registry_channel)
         deploy = deploy_grpc.EndpointServiceStub(deploy_channel)
 
@@ -107,6 +114,7 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
         recorder = ExecutionRecorder(
             store,
             SystemClock(),
+            Spool(settings.data_dir.absolute() / "runs"),
             flush_interval_s=settings.invoke_flush_interval_s,
             kept=settings.invoke_executions_kept,
             kept_days=settings.invoke_execution_days,
@@ -155,7 +163,9 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
                 await watch.synced.wait()
                 await endpoints.synced.wait()
         await stack.enter_async_context(jobs.working())
-        await stack.enter_async_context(joined(settings.gateway_address, "invoke", server.address, token=token))
+        await stack.enter_async_context(
+            joined(settings.gateway_address, "invoke", settings.advertised(server.address), token=token)
+        )
         yield Running(server.address, routes, admission)
 
 

@@ -18,6 +18,7 @@ log = get_logger(__name__)
 RETIREMENTS_LIMIT = 1000
 RETIRE_ATTEMPTS = 5
 _BACKOFF = Backoff(first_s=0.1, limit_s=2.0)
+_NEXT_S = 0.05
 _TELL_USE_S = 1.0
 _ASK_AGAIN_S = 1.0
 
@@ -50,6 +51,9 @@ class EndpointWatch:
                 await self._watch()
             except MeshError as error:
                 log.debug("endpoint_watch_ended", reason=error.reason)
+                if error.reason == "NOT_LEADER":  # the next call goes to the next address
+                    await asyncio.sleep(_NEXT_S)
+                    continue
             failures = 1 if self._applied != before else failures + 1
             await asyncio.sleep(_BACKOFF.delay_s(failures))
 

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from mesh import migrations
 from mesh.db_connections import Connections, NoneFree, WholeEngine
+from mesh.db_session import Session, session
 from mesh.errors import Unavailable
 from mesh.loops import Backoff
 
@@ -84,7 +85,7 @@ class Database:
         again are opened when they are needed. Whoever gets none within `wait_s` is told DatabaseUnavailable.
         """
         self.schema = schema
-        parsed = make_url(url)
+        parsed = self._url = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             path = parsed.database
@@ -208,6 +209,11 @@ class Database:
         with _told_if_lost():
             async with self._reading.one(lambda: self._connected(self._reader)) as conn:
                 await conn.execute(sa.select(1))
+
+    def session(self, purpose: str) -> AbstractAsyncContextManager[Session]:
+        """A connection of its own, for locks and LISTEN (PostgreSQL only). It raises DatabaseUnavailable when lost."""
+        _, where = self._writer.dialect.create_connect_args(self._url)
+        return session(where, f"fnmesh-{self.schema} {purpose}", lambda _: DatabaseUnavailable())
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -1,4 +1,4 @@
-"""Being one of Envoy's endpoints: the gateway is told that this process is there, and that it is about to
+"""Being one of Envoy's endpoints: the gateways are told that this process is there, and that it is about to
 stop.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from fnmesh.internal.gateway.v1 import membership_service_pb2 as pb
 from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as pb_grpc
-from mesh import deadline
+from mesh import addresses, deadline
 from mesh.auth import ServiceToken
 from mesh.errors import MeshError, Unavailable
 from mesh.logs import get_logger
@@ -21,69 +21,121 @@ from mesh.rpc_client import open_channel
 
 log = get_logger(__name__)
 LEAVE_S = 5.0
+LOOK_AGAIN_S = 2.0
+"""How often it is asked which gateways a name stands for."""
 _BACKOFF = Backoff(first_s=0.1, limit_s=2.0)
 
 
+class Stay:
+    """The membership at one gateway."""
+
+    def __init__(self, membership: Membership) -> None:
+        self.membership = membership
+        self.applied = False
+        self.left = asyncio.Event()
+
+    def apply(self, applied: bool) -> None:
+        """Whether that gateway's Envoys send requests here."""
+        self.applied = applied
+        self.membership.changed()
+
+
 class Membership:
-    """What became of the membership: `applied` is set while Envoy sends requests here."""
+    """What became of the membership: `applied` is set while Envoy sends requests here, whichever gateway told it."""
 
     def __init__(self) -> None:
         self.applied = asyncio.Event()
-        self._leaving = asyncio.Event()
-        self._left = asyncio.Event()
+        self.leaving = asyncio.Event()
+        self._stays: dict[str, Stay] = {}
+
+    @property
+    def gateways(self) -> int:
+        """At how many gateways this process is a member now."""
+        return sum(stay.applied for stay in self._stays.values())
+
+    def changed(self) -> None:
+        """Something became of a stay."""
+        if self.gateways:
+            self.applied.set()
+        else:
+            self.applied.clear()
 
     async def leave(self, timeout_s: float = LEAVE_S) -> None:
         """Says that this process is about to stop; returns once Envoy sends it nothing new, or time is over."""
-        if self._leaving.is_set():
+        if self.leaving.is_set():
             return
-        was_member = self.applied.is_set()
-        self._leaving.set()
-        if was_member:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._left.wait()
+        members = [stay for stay in self._stays.values() if stay.applied]
+        self.leaving.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for stay in members:
+                    await stay.left.wait()
+
+    def begun(self, gateway: str) -> Stay:
+        """A stay at one more gateway."""
+        stay = self._stays[gateway] = Stay(self)
+        return stay
+
+    def ended(self, gateway: str) -> None:
+        """There is no such gateway any more."""
+        self._stays.pop(gateway, None)
+        self.changed()
 
 
 @asynccontextmanager
 async def joined(
     gateway_address: str, service: str, own_address: str, *, token: ServiceToken | None
 ) -> AsyncIterator[Membership]:
-    """This process is a member for as long as the context lasts; it joins again whenever the stream breaks.
+    """This process is a member for as long as the context lasts, at every gateway there is; it joins again whenever
+    a stream breaks.
 
     On exit it leaves (see `Membership.leave`). A gateway that is not there delays nothing.
     """
     membership = Membership()
     async with asyncio.TaskGroup() as tasks:
         with deadline.detached():
-            stay = tasks.create_task(_stay(membership, gateway_address, service, own_address, token))
+            stays = tasks.create_task(_stay_everywhere(membership, gateway_address, service, own_address, token))
         try:
             yield membership
         finally:
             await membership.leave()
-            stay.cancel()
+            stays.cancel()
 
 
-async def _stay(
-    membership: Membership, gateway: str, service: str, own_address: str, token: ServiceToken | None
+async def _stay_everywhere(
+    membership: Membership, gateways: str, service: str, own_address: str, token: ServiceToken | None
 ) -> None:
+    running: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            found = await addresses.resolved(gateways)
+            for gateway in found:
+                if gateway not in running:
+                    stay = membership.begun(gateway)
+                    running[gateway] = tasks.create_task(_stay(stay, gateway, service, own_address, token))
+            for gateway in set(running) - set(found) if found else ():  # a name nobody knows now is no news
+                running.pop(gateway).cancel()
+                membership.ended(gateway)
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def _stay(stay: Stay, gateway: str, service: str, own_address: str, token: ServiceToken | None) -> None:
     failures = 0
     async with open_channel(gateway, token=token) as channel:
         stub = pb_grpc.MembershipServiceStub(channel)
-        while not membership._left.is_set():
+        while not stay.left.is_set():
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    await _one_stay(membership, stub.Join(), service, own_address, tasks)
+                    await _one_stay(stay, stub.Join(), service, own_address, tasks)
             except* MeshError as errors:
-                failures = 1 if membership.applied.is_set() else failures + 1
-                membership.applied.clear()
+                failures = 1 if stay.applied else failures + 1
+                stay.apply(False)
                 log.debug("mesh_join_failed", member=service, reason=str(errors.exceptions[0]))
-            if not membership._left.is_set():
+            if not stay.left.is_set():
                 await asyncio.sleep(_BACKOFF.delay_s(failures))
 
 
-async def _one_stay(
-    membership: Membership, call: Any, service: str, own_address: str, tasks: asyncio.TaskGroup
-) -> None:
+async def _one_stay(stay: Stay, call: Any, service: str, own_address: str, tasks: asyncio.TaskGroup) -> None:
     """One stream, until this process has left. Raises MeshError (through `tasks`) where the stream breaks
     before.
     """
@@ -98,10 +150,10 @@ async def _one_stay(
     await call.write(pb.JoinRequest(service=service, address=own_address))
     reader = tasks.create_task(read())
     await answers.get()
-    membership.applied.set()
+    stay.apply(True)
     log.info("mesh_joined", member=service, address=own_address)
-    await membership._leaving.wait()
+    await stay.membership.leaving.wait()
     await call.write(pb.JoinRequest(service=service, address=own_address, draining=True))
     await answers.get()
-    membership._left.set()
+    stay.left.set()
     reader.cancel()

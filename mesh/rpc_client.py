@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 from opentelemetry.trace import SpanKind
 
-from mesh import deadline, telemetry
+from mesh import addresses, deadline, telemetry
 from mesh.auth import SERVICE_TOKEN_KEY, ServiceToken
 from mesh.errors import MeshError, Unavailable, from_rpc_error
 from mesh.loops import Backoff
@@ -48,14 +48,17 @@ def open_channel(
     idempotent_methods: frozenset[str] = frozenset(),
     options: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
-    """A channel to `unix:/path` or `host:port`. It connects when it is first used; close it (`async with`).
+    """A channel to the processes of a service (`mesh.addresses`). It connects when it is first used; close it
+    (`async with`).
 
     Every unary call has the deadline `timeout=`, else `default_deadline_s`, but never more than is left of
     the call being served. Calls that answer with a stream have only the inbound one and `timeout=`. Unary
     calls whose names begin with one of IDEMPOTENT_PREFIXES, or are in `idempotent_methods` (`"DoThing"`), are
     tried again (ATTEMPTS in all, within the deadline) when nobody answers (UNAVAILABLE).
     """
-    inner = grpc.aio.insecure_channel(address, options=[*_OPTIONS, *options])
+    inner = grpc.aio.insecure_channel(
+        addresses.grpc_target(address), options=[*_OPTIONS, *addresses.grpc_options(address), *options]
+    )
     return _MeshChannel(inner, token, default_deadline_s, idempotent_methods)
 
 

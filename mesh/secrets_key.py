@@ -72,16 +72,16 @@ def load_cipher(path: Path) -> EnvCipher:
     """The cipher of a key file, which is made (mode 0600) where it is not there.
 
     Safe when several processes do it at once. Raises StartupError where others can read the file, or it is
-    not a key.
+    not a key. Somebody else's file may be readable by its group: that is how this process may read it.
     """
     if not path.exists():
         _create(path)
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
         key = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
         raise StartupError(f"cannot read the secrets key {path}: {error}.") from None
-    if mode & 0o077:
+    if status.st_mode & (0o077 if status.st_uid == os.geteuid() else 0o037):  # a Secret of Kubernetes is root's
         raise StartupError(f"the secrets key {path} can be read by others; chmod 600 it (and consider it known).")
     if len(key) != _KEY_BYTES:
         raise StartupError(f"{path} is not a secrets key of {_KEY_BYTES} bytes.")

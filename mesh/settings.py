@@ -12,9 +12,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mesh import addresses
 from mesh.auth import ServiceToken
 
 PREFIX = "FNMESH_"
+SERVICES = ("registry", "build", "deploy", "invoke", "gateway")
 _PARTS = ("REGISTRY", "BUILD", "DEPLOY", "INVOKE", "GATEWAY", "WORKLOAD", "UP", "TEST")
 _NOT_OURS = frozenset({"FNMESH_SERVER", "FNMESH_API_KEY", "FNMESH_REQUIRE"})
 
@@ -78,6 +80,11 @@ class MeshSettings(BaseSettings):
     deploy_address: str = _socket("deploy")
     invoke_address: str = _socket("invoke")
     gateway_address: str = _socket("gateway")
+    listen_address: str = ""
+    """Where this process listens; at its own FNMESH_..._ADDRESS where not set. For several of a service, when that one
+    says where all of them are reached."""
+    advertised_address: str = ""
+    """What Envoy is told of this process; where it listens, if not set."""
     loki_url: str = Field(default="", repr=False)
     """A Loki (`http://loki:3100`) that log lines of functions are sent to and read from; older: LOKI_SERVICE_URL."""
 
@@ -100,16 +107,41 @@ class MeshSettings(BaseSettings):
         }
         try:
             values: dict[str, Any] = dict(known)
-            return cls(**older) if environ is None else cls(**values, **older)
+            settings = cls(**older) if environ is None else cls(**values, **older)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             name = PREFIX + "_".join(str(one) for one in first["loc"]).upper()
             raise SettingsError(f"{name} is wrong: {first['msg']}.") from None
+        settings.check_addresses()
+        return settings
+
+    def check_addresses(self) -> None:
+        """Raises SettingsError where an address names no place."""
+        for service in SERVICES:
+            try:
+                addresses.split(str(getattr(self, f"{service}_address")))
+            except addresses.AddressError as error:
+                raise SettingsError(f"FNMESH_{service.upper()}_ADDRESS is wrong: {error}.") from None
 
     @property
     def own_address(self) -> str:
-        """Where this service listens: `unix:/path` or `host:port`."""
-        return str(getattr(self, f"{self.service}_address"))
+        """Where this process listens: `unix:/path` or `host:port`. Raises SettingsError where that is not said."""
+        address = self.listen_address or str(getattr(self, f"{self.service}_address"))
+        if addresses.is_several(address):
+            raise SettingsError(
+                f"FNMESH_{self.service.upper()}_ADDRESS names several: "
+                "say in FNMESH_LISTEN_ADDRESS where this process listens."
+            )
+        return address
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether there may be other processes of this service."""
+        return addresses.is_several(str(getattr(self, f"{self.service}_address")))
+
+    def advertised(self, bound: str) -> str:
+        """Where Envoy reaches this process, which listens at `bound`."""
+        return self.advertised_address or bound
 
     def read_token(self) -> ServiceToken:
         """The service token. Raises SettingsError where the file is not there or not a token."""

@@ -17,6 +17,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 
+from mesh import addresses
+
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
@@ -105,7 +107,8 @@ def _otlp_exporter(gateway_address: str, token: str | None) -> SpanExporter:
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
         return OTLPSpanExporter()
     headers = {"x-fnmesh-service-token": token} if token else None
-    endpoint = gateway_address if gateway_address.startswith("unix:") else f"http://{gateway_address}"
+    target = addresses.grpc_target(gateway_address)
+    endpoint = f"http://{target}" if target == gateway_address and ":/" not in target else target
     return OTLPSpanExporter(endpoint=endpoint, insecure=True, headers=headers, timeout=2)
 
 

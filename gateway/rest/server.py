@@ -43,14 +43,19 @@ async def serving(app: Any, address: str) -> AsyncIterator[None]:
         timeout_graceful_shutdown=3,
     )
     server = _Server(config)
+    failure: BaseException | None = None
     with contextlib.closing(_bound(address)) as bound:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[bound]))
             await server.ready.wait()
             try:
                 yield
+            except BaseException as error:  # also where it is cancelled the server closes its connections first
+                failure = error
             finally:
                 server.should_exit = True
+    if failure is not None:
+        raise failure
 
 
 def _bound(address: str) -> socket.socket:

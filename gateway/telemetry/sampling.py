@@ -57,13 +57,15 @@ class SamplingLoop:
         self._share: float | None = None
 
     async def step(self) -> None:
-        """One look."""
-        try:
-            total = await self._count()
-        except AdminError:
-            return
-        pace = self._pace.step(total, self._clock.monotonic())
-        share = share_for(pace, rate=self._rate, least=self._least) if self._rate > 0 else self._least
+        """One look. With a rate of zero the share is always the least: nobody is asked then."""
+        share = self._least
+        if self._rate > 0:
+            try:
+                total = await self._count()
+            except AdminError:
+                return
+            pace = self._pace.step(total, self._clock.monotonic())
+            share = share_for(pace, rate=self._rate, least=self._least)
         if self._share is None or abs(share - self._share) > 0.1 * self._share or share == 1.0 != self._share:
             self._share = share
             self._apply(share)

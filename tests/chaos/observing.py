@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import docker
 import httpx
@@ -16,14 +18,30 @@ from fnmesh.deploy.v1 import deployment_pb2
 from fnmesh.registry.v1 import function_pb2, revision_pb2
 from tests.chaos.checker import Answer, Observation, SeenFunction
 from tests.support import processes
-from tests.support.running_mesh import RunningMesh
+from tests.support.running_mesh import SERVICES
 
-SERVICES = ("registry", "build", "deploy", "invoke", "gateway")
 _SOCKETS = {f"{name}.sock" for name in SERVICES} | {"gateway-rest.sock", "envoy-admin.sock"}
+_NUMBER = re.compile(r"-\d(?=\.sock$)")
 _ENDED = ("STOPPED", "FAILED")
 
 
-async def observe(mesh: RunningMesh, client: AsyncMesh, http: httpx.AsyncClient, docker_url: str = "") -> Observation:
+class Mesh(Protocol):
+    """A mesh that can be looked at from behind."""
+
+    data_dir: Path
+    programs: Mapping[str, int]
+
+    @property
+    def run_dir(self) -> Path:
+        """Where its sockets are."""
+        ...
+
+    def processes(self) -> list[int]:
+        """All its processes."""
+        ...
+
+
+async def observe(mesh: Mesh, client: AsyncMesh, http: httpx.AsyncClient, docker_url: str = "") -> Observation:
     """All that the checker compares. Raises what the API raises."""
     seen = Observation()
     for function in await client.list(workspace="-"):
@@ -69,7 +87,7 @@ async def _answer(http: httpx.AsyncClient, path: str) -> Answer:
     return Answer(200, body["edition"], body["greeting"])
 
 
-def _look_at_processes(mesh: RunningMesh, seen: Observation) -> None:
+def _look_at_processes(mesh: Mesh, seen: Observation) -> None:
     run_dir = f"{mesh.run_dir}/i/"
     found: dict[str, list[int]] = {}
     for pid in mesh.processes():
@@ -79,13 +97,12 @@ def _look_at_processes(mesh: RunningMesh, seen: Observation) -> None:
             seen.workloads.append(instance.partition("/")[0])
             continue
         found.setdefault(_program(words), []).append(pid)
-    expected = {"up", "envoy", *SERVICES}
     for name, pids in sorted(found.items()):
-        if name not in expected:
+        if name not in mesh.programs:
             seen.strangers.append(f"process {pids} is left: {name[:200]}")
-        elif len(pids) > 1:
+        elif len(pids) != mesh.programs[name]:
             seen.strangers.append(f"{name} runs {len(pids)} times: {pids}")
-    seen.strangers += [f"{name} does not run" for name in sorted(expected - set(found))]
+    seen.strangers += [f"{name} does not run" for name in sorted(mesh.programs.keys() - set(found))]
 
 
 def _program(words: list[str]) -> str:
@@ -99,12 +116,12 @@ def _program(words: list[str]) -> str:
     return " ".join(words)
 
 
-def _look_at_files(mesh: RunningMesh, seen: Observation) -> None:
+def _look_at_files(mesh: Mesh, seen: Observation) -> None:
     seen.records |= {path.name for path in _children(mesh.run_dir / "i")}
     seen.records |= {path.stem for path in _children(mesh.data_dir / "instances")}
     seen.records |= {path.stem for path in _children(mesh.data_dir / "logs") if path.name.startswith("in-")}
     for path in _children(mesh.run_dir / "m"):
-        if path.suffix == ".sock" and path.name not in _SOCKETS:
+        if path.suffix == ".sock" and _NUMBER.sub("", path.name) not in _SOCKETS:
             seen.strangers.append(f"socket {path.name} is left")
     for path in _children(mesh.data_dir / "build" / "scratch"):
         seen.strangers.append(f"scratch directory {path.name} of a build is left")
@@ -114,7 +131,7 @@ def _children(directory: Path) -> Iterator[Path]:
     return directory.iterdir() if directory.is_dir() else iter(())
 
 
-def _look_at_docker(mesh: RunningMesh, url: str, seen: Observation) -> None:
+def _look_at_docker(mesh: Mesh, url: str, seen: Observation) -> None:
     label = f"fnmesh.mesh={(mesh.data_dir / 'mesh_id').read_text().strip()}"
     api = docker.APIClient(base_url=url, version="auto", timeout=20)
     try:
@@ -134,7 +151,7 @@ def _look_at_docker(mesh: RunningMesh, url: str, seen: Observation) -> None:
         api.close()
 
 
-def _known_images(mesh: RunningMesh) -> set[str]:
+def _known_images(mesh: Mesh) -> set[str]:
     """Images that a row of build_svc refers to; what is in its trash goes with the next sweep, so it does not count."""
     with closing(sqlite3.connect(f"file:{mesh.data_dir}/db/build.db?mode=ro", uri=True)) as database:
         rows = database.execute(

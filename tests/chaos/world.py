@@ -16,6 +16,7 @@ from tests.chaos.checker import violations
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger
 from tests.chaos.observing import observe
+from tests.support.replicated_mesh import ReplicatedMesh
 from tests.support.running_mesh import RunningMesh
 
 ENVIRON = {
@@ -34,7 +35,7 @@ class World:
 
     def __init__(
         self,
-        mesh: RunningMesh,
+        mesh: RunningMesh | ReplicatedMesh,
         ledger: Ledger,
         rng: random.Random,
         client: AsyncMesh,
@@ -47,7 +48,8 @@ class World:
         self.steady, self.changing, self.coming_and_going = (
             Author(client, ledger, name, target=target) for name in (STEADY, CHANGING, COMING_AND_GOING)
         )
-        self.faults = Faults(mesh, ledger, client, http, self.steady.story.name)
+        if isinstance(mesh, RunningMesh):
+            self.faults = Faults(mesh, ledger, client, http, self.steady.story.name)
         self._docker_url = docker_url
 
     async def populate(self) -> None:
@@ -137,7 +139,12 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    mesh: RunningMesh, ledger: Ledger, rng: random.Random, *, target: str = "process", docker_url: str = ""
+    mesh: RunningMesh | ReplicatedMesh,
+    ledger: Ledger,
+    rng: random.Random,
+    *,
+    target: str = "process",
+    docker_url: str = "",
 ) -> AsyncIterator[World]:
     """A world on a running mesh, with the functions that are always there."""
     limits = httpx.Limits(max_connections=50)

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.support import processes
 
+SERVICES = ("registry", "build", "deploy", "invoke", "gateway")
 ROOT = Path(__file__).parents[2]
 START_S = 90.0
 STOP_S = 60.0
@@ -25,12 +26,15 @@ STOP_S = 60.0
 class RunningMesh:
     """`fnmesh up` on a data directory of its own. `start` again after `stop` or `kill` uses the same one."""
 
+    programs: Mapping[str, int] = dict.fromkeys(("up", "envoy", *SERVICES), 1)
+    """How often each of its programs runs."""
+
     def __init__(self, *, environ: Mapping[str, str] | None = None, listen: str = "127.0.0.1:0") -> None:
         # Below /tmp, and not in pytest's private directory: the users of workloads have to get there.
         self.data_dir = Path(tempfile.mkdtemp(prefix="fnm-e2e-", dir="/tmp"))
         self.data_dir.chmod(0o711)
         self.url = ""
-        self.environ = {**_clean_environ(), "HOME": str(self.data_dir), **(environ or {})}
+        self.environ = {**clean_environ(), "HOME": str(self.data_dir), **(environ or {})}
         self._listen = listen
         self._process: subprocess.Popen[str] | None = None
 
@@ -136,13 +140,7 @@ class RunningMesh:
 
     def processes(self) -> list[int]:
         """All processes that have to do with its directories, `up` included."""
-        words = (str(self.data_dir).encode(), self.run_dir.name.encode())
-        own = {os.getpid()}
-        return [
-            pid
-            for pid in processes.all_pids()
-            if pid not in own and processes.is_running(pid) and any(word in _traces_of(pid) for word in words)
-        ]
+        return processes_that_name(str(self.data_dir), self.run_dir.name)
 
     def errors(self) -> str:
         """What `up` wrote to stderr."""
@@ -156,6 +154,17 @@ class RunningMesh:
     def _close(self) -> None:
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def processes_that_name(*directories: str) -> list[int]:
+    """Running processes, but for this one, whose command line or environment names one of the directories."""
+    words = [directory.encode() for directory in directories]
+    own = {os.getpid()}
+    return [
+        pid
+        for pid in processes.all_pids()
+        if pid not in own and processes.is_running(pid) and any(word in _traces_of(pid) for word in words)
+    ]
 
 
 def _digest(data_dir: Path) -> str:
@@ -175,6 +184,6 @@ def _traces_of(pid: int) -> bytes:
     return found
 
 
-def _clean_environ() -> dict[str, str]:
+def clean_environ() -> dict[str, str]:
     """This environment without the mesh's settings and the test runner's."""
     return {name: value for name, value in os.environ.items() if not re.match(r"FNMESH_|PYTEST_|XDG_", name)}

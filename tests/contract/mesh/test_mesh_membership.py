@@ -63,3 +63,22 @@ async def test_a_gateway_that_is_not_there_delays_nothing(tmp_run_dir: Path) -> 
     async with joined(f"unix:{tmp_run_dir}/none.sock", "invoke", "unix:/x", token=TOKEN):
         pass
     assert loop.time() - began < 2
+
+
+async def test_a_member_joins_every_gateway_and_leaves_all_of_them(tmp_run_dir: Path) -> None:
+    listens = [f"unix:{tmp_run_dir}/{name}.sock" for name in ("one", "two")]
+    first, second = Gateway(), Gateway()
+    everywhere = joined(",".join(listens), "invoke", "unix:/x", token=TOKEN)
+    async with gateway(listens[0], first), gateway(listens[1], second), everywhere as membership:
+        await eventually(lambda: membership.gateways == 2)
+    assert first.seen == second.seen == [("unix:/x", False), ("unix:/x", True)]
+
+
+async def test_a_gateway_that_is_killed_takes_no_other_membership_along(tmp_run_dir: Path) -> None:
+    listens = [f"unix:{tmp_run_dir}/{name}.sock" for name in ("one", "two")]
+    first, second = Gateway(), Gateway()
+    async with gateway(listens[0], first), joined(",".join(listens), "invoke", "unix:/x", token=TOKEN) as membership:
+        async with gateway(listens[1], second):
+            await eventually(lambda: membership.gateways == 2)
+        await eventually(lambda: membership.gateways == 1)
+        assert first.seen == [("unix:/x", False)]

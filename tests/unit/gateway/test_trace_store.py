@@ -106,3 +106,14 @@ async def test_the_share_is_sent_when_it_changes() -> None:
         await loop.step()
         clock.advance(1)
     assert sent == [1.0, 0.05, 1.0]
+
+
+async def test_without_a_rate_nobody_is_asked() -> None:
+    """As where Envoy is on another machine, and its admin interface out of reach."""
+    sent = list[float]()
+
+    async def count() -> int:
+        raise AssertionError("asked")
+
+    await SamplingLoop(count, sent.append, rate=0, least=0.05).step()
+    assert sent == [0.05]

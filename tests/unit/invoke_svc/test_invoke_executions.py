@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from invoke_svc.domain import Run, Trigger
 from invoke_svc.executions import BATCH_ROWS, PENDING_LIMIT, PRUNE_INTERVAL_S, ExecutionRecorder
 from invoke_svc.identity import new_run_uid, new_trace, read_traceparent
+from invoke_svc.spool import Spool
 from mesh.clock import FakeClock
 from tests.support.eventually import eventually
 
@@ -39,8 +40,10 @@ def run(number: int = 0) -> Run:
     return Run(new_run_uid(number), Trigger.HTTP, number, "", function_uid="fn-1")
 
 
-def recorder(store: FakeStore, clock: FakeClock | None = None, interval_s: float = 60.0) -> ExecutionRecorder:
-    return ExecutionRecorder(store, clock or FakeClock(), flush_interval_s=interval_s, kept=10, kept_days=1)
+def recorder(
+    store: FakeStore, clock: FakeClock | None = None, interval_s: float = 60.0, spool: Spool | None = None
+) -> ExecutionRecorder:
+    return ExecutionRecorder(store, clock or FakeClock(), spool, flush_interval_s=interval_s, kept=10, kept_days=1)
 
 
 async def test_a_full_batch_is_written_before_its_time_and_the_rest_at_the_end() -> None:

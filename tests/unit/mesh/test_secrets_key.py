@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,4 +47,27 @@ def test_what_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     path.chmod(0o600)
     with pytest.raises(StartupError):
+        load_cipher(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o400, True), (0o444, False), (0o460, False)])
+def test_a_key_that_somebody_else_gives_may_be_read_by_its_group(tmp_path: Path, mode: int, taken: bool) -> None:
+    """As a Secret of Kubernetes is: root's, for the group of the pod."""
+    path = tmp_path / "secrets.key"
+    path.write_text("00" * 32)
+    path.chmod(mode)
+    os.chown(path, 65534, 65534)
+    if taken:
+        load_cipher(path)
+    else:
+        with pytest.raises(StartupError, match="can be read by others"):
+            load_cipher(path)
+
+
+def test_an_own_key_may_be_read_by_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.key"
+    path.write_text("00" * 32)
+    path.chmod(0o640)
+    with pytest.raises(StartupError, match="can be read by others"):
         load_cipher(path)

@@ -1,0 +1,98 @@
+"""A channel to several processes of a service: calls go to those that are there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fnmesh.deploy.v1 import deploy_service_pb2 as pb
+from fnmesh.deploy.v1 import deploy_service_pb2_grpc as pb_grpc
+from fnmesh.deploy.v1 import deployment_pb2
+from mesh.auth import Authenticator, ServiceToken
+from mesh.errors import Unavailable
+from mesh.rpc_client import open_channel
+from mesh.rpc_server import serve
+from tests.support.eventually import eventually
+from tests.support.ports import free_port
+
+TOKEN = ServiceToken("t" * 32)
+
+
+class Deploy(pb_grpc.DeployServiceServicer):
+    """One of several; one that stands by refuses."""
+
+    def __init__(self, name: str, *, stands_by: bool = False) -> None:
+        self.name, self.stands_by = name, stands_by
+
+    async def GetDeployment(self, request: Any, context: Any) -> deployment_pb2.Deployment:
+        if self.stands_by:
+            raise Unavailable("NOT_LEADER", "Another one leads.", retry_after_s=0.01)
+        return deployment_pb2.Deployment(name=self.name)
+
+    async def WatchDeployment(self, request: Any, context: Any) -> AsyncIterator[deployment_pb2.Deployment]:
+        yield deployment_pb2.Deployment(name=self.name)
+
+
+@asynccontextmanager
+async def serving(listen: str, servicer: Deploy) -> AsyncIterator[None]:
+    async with serve(
+        listen,
+        lambda server: pb_grpc.add_DeployServiceServicer_to_server(servicer, server),
+        public_services=("fnmesh.deploy.v1.DeployService",),
+        auth=Authenticator("off", TOKEN),
+        drain_s=0,
+    ):
+        yield
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def places(request: pytest.FixtureRequest, tmp_run_dir: Path) -> list[str]:
+    if request.param == "unix":
+        return [f"unix:{tmp_run_dir}/{number}.sock" for number in (1, 2)]
+    return [f"127.0.0.1:{free_port()}" for _ in range(2)]
+
+
+async def test_both_are_used_and_one_alone_serves_all(places: list[str]) -> None:
+    async with AsyncExitStack() as stack, open_channel(",".join(places), token=TOKEN) as channel:
+        deploy = pb_grpc.DeployServiceStub(channel)
+
+        async def answers() -> set[str]:
+            return {(await deploy.GetDeployment(pb.GetDeploymentRequest())).name for _ in range(6)}
+
+        await stack.enter_async_context(serving(places[0], Deploy("one")))
+        assert await answers() == {"one"}
+        async with serving(places[1], Deploy("two")):
+            await eventually(lambda: _equal(answers, {"one", "two"}))
+        for _ in range(50):  # the other one has gone: no call notices
+            assert await answers() == {"one"}
+
+
+async def test_one_that_stands_by_is_passed_over(places: list[str]) -> None:
+    async with (
+        serving(places[0], Deploy("one", stands_by=True)),
+        serving(places[1], Deploy("two")),
+        open_channel(",".join(places), token=TOKEN) as channel,
+    ):
+        deploy = pb_grpc.DeployServiceStub(channel)
+        for _ in range(20):
+            assert (await deploy.GetDeployment(pb.GetDeploymentRequest())).name == "two"
+
+
+async def test_a_stream_that_ends_goes_on_at_the_other_one(places: list[str]) -> None:
+    async with AsyncExitStack() as stack, open_channel(",".join(places), token=TOKEN) as channel:
+        deploy = pb_grpc.DeployServiceStub(channel)
+        await stack.enter_async_context(serving(places[0], Deploy("one")))
+        await stack.enter_async_context(serving(places[1], Deploy("two")))
+
+        async def seen() -> set[str]:
+            return {one.name async for one in deploy.WatchDeployment(pb.WatchDeploymentRequest())}
+
+        assert await eventually(seen) | await eventually(seen) | await eventually(seen) == {"one", "two"}
+
+
+async def _equal(probe: Any, wanted: set[str]) -> bool:
+    return bool(await probe() == wanted)
