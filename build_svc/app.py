@@ -18,13 +18,17 @@ import grpc.aio
 
 from build_svc import sandbox
 from build_svc.archive_check import ArchiveLimits
-from build_svc.creation import Acceptance
+from build_svc.cluster_builder import ClusterBuilder
+from build_svc.cluster_repository import ClusterRepository
+from build_svc.creation import Acceptance, ForClusters
 from build_svc.docker_builder import DockerBuilder
 from build_svc.docker_daemon import ContainerLimits, DockerDaemon
 from build_svc.docker_images import BuiltImages
 from build_svc.docker_push import DockerPush
 from build_svc.domain import ArtifactKind, Runtime, Target
+from build_svc.given_images import GivenImages
 from build_svc.hints import Hints
+from build_svc.images import Images
 from build_svc.oci.credentials import DockerCredentials
 from build_svc.pipeline import Pipeline
 from build_svc.process_builder import ProcessBuilder
@@ -55,6 +59,7 @@ from mesh.auth import Authenticator
 from mesh.blobs import BlobStore, open_blobs
 from mesh.clock import Clock, SystemClock
 from mesh.db import Database
+from mesh.fanout import Fanout
 from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
 from mesh.loops import claim_loop, run_forever
 from mesh.main import StartupError
@@ -125,7 +130,9 @@ async def running(
                 auth=Authenticator(settings.auth, token, verifier),
             )
         )
-        await stack.enter_async_context(joined(settings.gateway_address, settings.service, bound.address, token=token))
+        await stack.enter_async_context(
+            joined(settings.gateway_address, settings.service, settings.advertised(bound.address), token=token)
+        )
         yield bound
 
 
@@ -138,7 +145,14 @@ async def _wire(
 ) -> tuple[BuildServicer, list[Coroutine[Any, Any, None]]]:
     """The servicer, and the loops to run beside it."""
     clock, environ = around.clock, around.environ
-    store, shelf, hints = BuildStore(database, clock), Shelf(database, clock), Hints()
+    store, shelf, fanout = (
+        BuildStore(database, clock),
+        Shelf(database, clock),
+        Fanout(database, others=settings.has_replicas),
+    )
+    hints = Hints(fanout.tell)
+    fanout.on("changed", hints.wake)
+    fanout.on("cancel", hints.wake_to_cancel)
     registry = GrpcRegistry(channel)
     blobs = open_blobs(settings.blob_url)
     workshop = open_workshop(settings)
@@ -166,29 +180,35 @@ async def _wire(
     spin = _spin_builder(settings, workshop, toolchain, cache, blobs, around)
     default_target = DefaultTarget(daemon.answers, clock)
     scratch = Scratch(workshop / "scratch", settings.build_uid_base)
+    docker_credentials = DockerCredentials(environ)
+    spin_push, docker_push = SpinPush(blobs, scratch), DockerPush(daemon)
+    repository = ClusterRepository(
+        settings.build_cluster_repository,
+        docker_credentials,
+        spin_push,
+        docker_push,
+        insecure=settings.insecure_registries,
+    )
+    cluster = ClusterBuilder(docker, spin, shelf, repository)
+    images = Images(docker_credentials, insecure=settings.insecure_registries)
+    given_images = GivenImages(images, store)
     pipeline = Pipeline(
         shelf,
         sources,
-        {Target.PROCESS: process, Target.DOCKER: docker, Target.SPIN: spin},
+        {Target.PROCESS: process, Target.DOCKER: docker, Target.SPIN: spin, Target.KUBERNETES: cluster},
+        given_images,
         workshop=workshop,
         scratch=scratch,
         limits=limits,
     )
     timing = Timing(settings.build_lease_s, settings.build_timeout_s)
-    docker_credentials = DockerCredentials(environ)
-    pull = SpinPull(
-        sources,
-        docker_credentials,
-        max_bytes=settings.build_source_max_bytes,
-        spool=workshop,
-        insecure=settings.insecure_registries,
-    )
+    pull = SpinPull(sources, images, max_bytes=settings.build_source_max_bytes, spool=workshop)
     publisher = Publisher(
         store,
         load_cipher(settings.build_secrets_key_file),
         docker_credentials,
-        SpinPush(blobs, scratch),
-        DockerPush(daemon),
+        spin_push,
+        docker_push,
         insecure=settings.insecure_registries,
     )
     worker = Worker(store, pipeline, publisher, registry, default_target, hints, timing, clock)
@@ -197,7 +217,12 @@ async def _wire(
         store,
         shelf,
         registry,
-        {ArtifactKind.TREE: process, ArtifactKind.IMAGE: docker, ArtifactKind.WASM: spin},
+        {
+            ArtifactKind.TREE: process,
+            ArtifactKind.IMAGE: docker,
+            ArtifactKind.WASM: spin,
+            ArtifactKind.CLUSTER_IMAGE: cluster,
+        },
         blobs,
         cache,
         made,
@@ -206,8 +231,9 @@ async def _wire(
         clock,
         Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s)),
     )
-    acceptance = Acceptance(store, sources, registry, default_target, publisher, hints, clock)
-    parts = Parts(store, sources, acceptance, pull, registry, hints, clock)
+    clusters = ForClusters(repository, given_images)
+    acceptance = Acceptance(store, sources, registry, default_target, publisher, clusters, hints, clock)
+    parts = Parts(store, sources, acceptance, pull, given_images, registry, hints, clock)
     loops = [
         claim_loop(
             worker.claim,
@@ -220,6 +246,7 @@ async def _wire(
         run_forever(reporter.step, interval_s=_REPORT_S, wake=hints.reports, name="reports"),
         run_forever(sweeper.step, interval_s=settings.build_gc_interval_s, wake=hints.sweep, name="sweep"),
         run_forever(sweeper.watch_deletions, interval_s=_SWEEP_SOON_S, name="deletions"),
+        fanout.run(),
     ]
     return BuildServicer(parts, watch_max_age_s=settings.build_watch_max_age_s), loops
 

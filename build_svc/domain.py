@@ -15,6 +15,7 @@ BUILDER_VERSION = "1"
 """Part of every artifact's key: raise it when the same source would come out differently."""
 
 MAX_ATTEMPTS = 3
+IMAGE_TARGET = "Only the target kubernetes runs an image as it is; use that target, or deploy a source."
 LINE_BYTES_MAX = 16 * 1024
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -118,17 +119,25 @@ class Target(StrEnum):
     PROCESS = "process"
     DOCKER = "docker"
     SPIN = "spin"
+    KUBERNETES = "kubernetes"
 
 
 class ArtifactKind(StrEnum):
+    """What kind of thing an artifact is, and so who looks after it: the API knows one kind of image only."""
+
     IMAGE = "IMAGE"
+    """Of the Docker daemon."""
     TREE = "TREE"
     WASM = "WASM"
+    CLUSTER_IMAGE = "CLUSTER_IMAGE"
+    """Of a registry, made and pushed by a build."""
+    GIVEN_IMAGE = "GIVEN_IMAGE"
+    """Of a registry, somebody else's."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a build made: `digest` says what went into it, `reference` (image id or blob key) where it is."""
+    """What a build made: `digest` says what went into it, `reference` (image id or digest, blob key) where it is."""
 
     digest: str
     kind: ArtifactKind
@@ -225,6 +234,13 @@ class Build:
     cancel_requested: bool = False
     reported: bool = False
     push: Push | None = None
+    image: str = ""
+    """What is run as it is, by digest; nothing is built then."""
+
+    @property
+    def pushed_only(self) -> bool:
+        """Whether what it makes goes to somebody's registry, and is run by nobody here."""
+        return self.push is not None and not self.deploy
 
     @property
     def name(self) -> str:

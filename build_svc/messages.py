@@ -33,11 +33,14 @@ TARGETS = {
     Target.PROCESS: functions.TARGET_PROCESS,
     Target.DOCKER: functions.TARGET_DOCKER,
     Target.SPIN: functions.TARGET_SPIN,
+    Target.KUBERNETES: functions.TARGET_KUBERNETES,
 }
 _KINDS = {
     ArtifactKind.IMAGE: revisions.ARTIFACT_KIND_IMAGE,
     ArtifactKind.TREE: revisions.ARTIFACT_KIND_TREE,
     ArtifactKind.WASM: revisions.ARTIFACT_KIND_WASM,
+    ArtifactKind.CLUSTER_IMAGE: revisions.ARTIFACT_KIND_IMAGE,
+    ArtifactKind.GIVEN_IMAGE: revisions.ARTIFACT_KIND_IMAGE,
 }
 
 
@@ -79,6 +82,7 @@ def build_message(build: Build) -> pb.Build:
         end_time=_timestamp(build.end_time),
         last_sequence=build.last_sequence,
         trace_id=build.trace_id,
+        image=build.image,
     )
     if build.artifact is not None:
         message.artifact.CopyFrom(artifact_message(build.artifact))

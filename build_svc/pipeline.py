@@ -14,7 +14,9 @@ from build_svc import archive_check
 from build_svc.archive_check import ArchiveLimits, SourceInvalid
 from build_svc.domain import (
     BUILDER_VERSION,
+    IMAGE_TARGET,
     Artifact,
+    ArtifactKind,
     Build,
     BuildFailed,
     Runtime,
@@ -24,6 +26,7 @@ from build_svc.domain import (
     artifact_digest,
     server_of,
 )
+from build_svc.given_images import GivenImages
 from build_svc.libraries import LibrariesInvalid
 from build_svc.ports import Builder, Job, Journal
 from build_svc.scratch import Scratch
@@ -41,6 +44,7 @@ class Pipeline:
         shelf: Shelf,
         sources: Sources,
         builders: Mapping[Target, Builder],
+        given_images: GivenImages,
         *,
         workshop: Path,
         scratch: Scratch,
@@ -49,6 +53,7 @@ class Pipeline:
         self._shelf = shelf
         self._sources = sources
         self._builders = builders
+        self._given_images = given_images
         self._workshop = workshop
         self._limits = limits
         self._scratch = scratch
@@ -61,6 +66,8 @@ class Pipeline:
             raise BuildFailed(str(error)) from error
 
     async def _run(self, build: Build, owner: str, journal: Journal) -> tuple[Artifact, bool]:
+        if build.image:
+            return await self._given(build, owner)
         source = await self._shelf.use_source(build.source_digest)
         if source is None:
             raise BuildFailed("The source is not stored any more; upload it again.")
@@ -82,6 +89,18 @@ class Pipeline:
             entry_file = _entry_file(source, runtime, app)
             job = Job(build, runtime, entry_file, key, app, scratch, uid, single_file=not source.is_zip)
             return await self._shelf.keep_artifact(await builder.make(job, journal)), False
+
+    async def _given(self, build: Build, owner: str) -> tuple[Artifact, bool]:
+        """An image that is run as it is: its digest was found out when the build was accepted."""
+        if build.target != Target.KUBERNETES:
+            raise BuildFailed(IMAGE_TARGET)
+        key = artifact_digest({"image": build.image, "target": build.target})
+        found = await self._shelf.pin(build.uid, owner, key)
+        if found is not None:
+            return found, True
+        entry_file = await self._given_images.entry_file(build.image)
+        artifact = Artifact(key, ArtifactKind.GIVEN_IMAGE, build.image, size_bytes=0, entry_file=entry_file)
+        return await self._shelf.keep_artifact(artifact), False
 
     def _builder(self, build: Build) -> Builder:
         try:
@@ -127,7 +146,7 @@ def _runtime(build: Build, source: Source) -> Runtime:
 
 
 def _check_pair(runtime: Runtime, target: str) -> None:
-    if (runtime is Runtime.SPIN) == (target == Target.SPIN):
+    if target == Target.KUBERNETES or (runtime is Runtime.SPIN) == (target == Target.SPIN):
         return
     if runtime is Runtime.SPIN:
         raise BuildFailed(f"This is a Spin component, which does not run on the target {target}; use the target spin.")

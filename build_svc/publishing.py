@@ -79,6 +79,12 @@ class Publisher:
                 " runtime spin."
             )
 
+        if build.target == Target.KUBERNETES:
+            raise BuildFailed(
+                "What is built for the target kubernetes and deployed is pushed to the cluster's repository; leave out"
+                " either the push or the deploy."
+            )
+
     async def publish(self, build: Build, artifact: Artifact, journal: Journal) -> Push:
         """Where the artifact is now. Raises BuildFailed with a sentence for the build's author."""
         assert build.push is not None

@@ -46,6 +46,8 @@ class GrpcRegistry:
             deploy=build.deploy,
             source_digest=build.source_digest,
         )
+        if build.pushed_only:
+            request.local_target = messages.TARGETS[Target.SPIN if runtime is Runtime.SPIN else Target.DOCKER]
         answer = await self._stub.CreateRevision(request)
         facts = _facts(answer.function.function)
         made = answer.revision

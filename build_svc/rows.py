@@ -33,7 +33,7 @@ _ARTIFACT = ("digest", "kind", "reference", "size_bytes", "entry_file")
 def of_build(build: Build) -> dict[str, Any]:
     """The columns that say what `build` is."""
     values = {name: getattr(build, name) for name in (*_PLAIN, *_TIMES)}
-    values |= {"state": build.state.value, "stage": build.stage.value if build.stage else None}
+    values |= {"state": build.state.value, "stage": build.stage.value if build.stage else None, "image": build.image}
     for name in _ARTIFACT:
         values[f"artifact_{name}"] = getattr(build.artifact, name) if build.artifact else None
     for name in _PUSH:
@@ -94,6 +94,7 @@ def _build(values: Any) -> Build:
         stage=Stage(values["stage"]) if values["stage"] else None,
         artifact=artifact_of(values, "artifact_"),
         push=_push(values),
+        image=values.get("image") or "",  # older rows and events have none
     )
 
 

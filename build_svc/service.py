@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from build_svc import messages
 from build_svc.creation import Acceptance, Wish
 from build_svc.domain import Build, Event, StateChange
+from build_svc.given_images import GivenImages
 from build_svc.hints import Hints
 from build_svc.ports import Registry
 from build_svc.sources import Sources
@@ -38,6 +39,7 @@ class Parts:
     sources: Sources
     acceptance: Acceptance
     pull: SpinPull
+    given_images: GivenImages
     registry: Registry
     hints: Hints
     clock: Clock
@@ -65,6 +67,13 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         source = await self._parts.pull.fetch(request.image)
         return pb.UploadSourceResponse(source_digest=source.digest, size_bytes=source.size_bytes)
 
+    async def ResolveImage(self, request: pb.ResolveImageRequest, context: object) -> pb.ResolveImageResponse:
+        require_scope(Scope.DEPLOY)
+        found = await self._parts.given_images.find(request.image, workspace=current_principal().workspace or "")
+        return pb.ResolveImageResponse(
+            image=found.reference, runtime=messages.RUNTIMES[found.runtime], handler=found.handler
+        )
+
     async def GetSource(self, request: pb.GetSourceRequest, context: object) -> AsyncIterator[pb.GetSourceResponse]:
         require_scope(Scope.DEPLOY)
         names.parse(names.FUNCTION, request.function, field="function")
@@ -81,8 +90,12 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
         names.parse(names.FUNCTION, request.parent, field="parent")
         function = await self._parts.registry.resolve(request.parent)
         require_scope(Scope.DEPLOY, function.workspace)
+        image = request.build.image
+        if image and (request.build.source_digest or request.build.HasField("push")):
+            message = "A build is of an image or of a source, and an image is pushed nowhere; name one of them."
+            raise InvalidArgument("IMAGE_INVALID", message, fields={"build.image": message})
         digest = request.build.source_digest or function.source_digest
-        if not digest:
+        if not digest and not image:
             message = "build.source_digest is missing, and the function has no source yet; upload one first."
             raise InvalidArgument("SOURCE_DIGEST_MISSING", message, fields={"build.source_digest": message})
         wish = Wish(
@@ -91,6 +104,7 @@ class BuildServicer(pb_grpc.BuildServiceServicer):
             request.request_id,
             messages.push_of(request.build),
             request.build.push.password,
+            image,
         )
         build = await self._parts.acceptance.create(function, wish)
         return messages.build_message(build)

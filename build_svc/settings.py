@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from build_svc.oci import reference
 from mesh.settings import MeshSettings
 
 VERSION = r"^\d[0-9A-Za-z.+-]*$"
@@ -40,6 +41,9 @@ class BuildSettings(MeshSettings):
     build_insecure_registries: str = ""
     """Registries (`host` or `host:port`, comma-separated) that are spoken to without TLS, besides those of this
     machine."""
+    build_cluster_repository: str = Field(default="", max_length=200)
+    """Where clusters pull from what is built for them, such as `registry.example.org/fnmesh`: each function has a
+    repository of its own below it."""
     build_secrets_key_file: Path = Field(default_factory=lambda data: data["data_dir"] / "secrets.key")
     """The key that passwords of registries are encrypted with while they are needed; made where it is not there."""
     build_lease_s: float = Field(default=10, gt=0)
@@ -59,6 +63,14 @@ class BuildSettings(MeshSettings):
     workload_python: str = ""
     workload_node: str = ""
     """The interpreters of process workloads and their builds; found out where not set."""
+
+    @field_validator("build_cluster_repository")
+    @classmethod
+    def _repository(cls, value: str) -> str:
+        """Raises ValueError where no repository is called that."""
+        if value and reference.parse(value).tag:
+            raise ValueError("it must name no tag")
+        return value
 
     @property
     def insecure_registries(self) -> frozenset[str]:

@@ -119,6 +119,17 @@ class Shelf:
 
         return await self._database.transaction(work)
 
+    async def use_artifact(self, digest: str) -> Artifact | None:
+        """The artifact with that digest, kept from the sweep for a while; None if there is none."""
+
+        async def work(conn: AsyncConnection) -> Artifact | None:
+            touch = sa.update(artifacts).where(artifacts.c.digest == digest).values(await self._used(conn))
+            await conn.execute(touch)
+            row = (await conn.execute(sa.select(artifacts).where(artifacts.c.digest == digest))).one_or_none()
+            return rows.artifact_of(row._mapping) if row is not None else None
+
+        return await self._database.transaction(work)
+
     async def keep_artifact(self, artifact: Artifact) -> Artifact:
         """The artifact as it is kept. Where two builds made the same one, the first stays, the other is trash."""
 

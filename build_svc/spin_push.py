@@ -7,6 +7,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -52,9 +53,22 @@ class SpinPush:
         Raises RegistryError.
         """
         async with self._scratch.of(build_uid) as (place, _):
-            with tempfile.TemporaryFile(dir=place) as archive:
-                await self._fetch(artifact.reference, archive)
-                image = await asyncio.to_thread(image_of, archive, place)
+            return await self.push_from(place, artifact, registry, tag, journal)
+
+    async def push_from(
+        self,
+        place: Path,
+        artifact: Artifact,
+        registry: RegistryClient,
+        tag: str,
+        journal: Journal,
+        *,
+        annotations: Mapping[str, str] | None = None,
+    ) -> tuple[str, str]:
+        """As `push`, with a directory to unpack to, and what the manifest shall say besides."""
+        with tempfile.TemporaryDirectory(dir=place) as own, tempfile.TemporaryFile(dir=own) as archive:
+            await self._fetch(artifact.reference, archive)
+            image = await asyncio.to_thread(image_of, archive, Path(own), annotations)
             blobs = [*image.layers, image.config]
             digest = Blob.of(locked.MANIFEST, image.manifest).digest
             tag = tag or digest.removeprefix("sha256:")[:_TAG_DIGITS]
@@ -87,7 +101,7 @@ class SpinPush:
             await journal.line(f"{shown} {'pushed' if sent else 'is there already'}")
 
 
-def image_of(archive: IO[bytes], place: Path) -> SpinImage:
+def image_of(archive: IO[bytes], place: Path, annotations: Mapping[str, str] | None) -> SpinImage:
     """The image of an artifact's tar, whose component is unpacked to `place`. Raises RegistryError."""
     facts, files = b"", []
     component = place / _COMPONENT
@@ -117,7 +131,7 @@ def image_of(archive: IO[bytes], place: Path) -> SpinImage:
     last = Blob.of(locked.APPLICATION_LAYER, locked_text)
     config = Blob.of(locked.CONFIG, locked.image_config(locked_text))
     ordered = (*layers.values(), last)
-    described_image = locked.image_manifest(_descriptor(config), [_descriptor(one) for one in ordered])
+    described_image = locked.image_manifest(_descriptor(config), [_descriptor(one) for one in ordered], annotations)
     return SpinImage(ordered, config, described_image)
 
 

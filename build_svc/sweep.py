@@ -129,7 +129,9 @@ class Sweeper:
             try:
                 if one.kind == SOURCE_BLOB:
                     await self._blobs.delete(one.reference)
-                elif not await self._builders[ArtifactKind(one.kind)].delete(one.reference):
+                elif one.kind != ArtifactKind.GIVEN_IMAGE and not await self._builders[ArtifactKind(one.kind)].delete(
+                    one.reference
+                ):
                     continue  # in use still; next time
             except MeshError as error:
                 log.warning("sweep_delete_failed", kind=one.kind, reference=one.reference, reason=error.reason)

@@ -51,6 +51,7 @@ builds = sa.Table(
     sa.Column("push_password", sa.LargeBinary),
     sa.Column("push_image", sa.String(600)),
     sa.Column("push_digest", sa.String(80)),
+    sa.Column("image", sa.String(400)),
     sa.Index("builds_pushed", "push_image"),
     sa.Index("builds_of_function", "function_uid", "uid"),
     sa.Index("builds_open", "reported", "state"),

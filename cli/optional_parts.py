@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cli.cluster_parts import look_at_cluster
 from cli.commands.doctor import Finding
 
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
@@ -23,7 +24,7 @@ def look_at_parts(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from _postgresql(environ)
     yield _collector(environ)
     yield _spin(environ)
-    yield Finding("kubernetes", "later", "this version deploys to no cluster: kubectl and helm change nothing yet")
+    yield from look_at_cluster(environ)
     if (_CHECKOUT / "buf.yaml").exists():
         yield from _development()
 

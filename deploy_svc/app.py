@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deploy_svc.activity import Activity
+from deploy_svc.clusters import Around, ClusterHealth, NoClusters, open_clusters
 from deploy_svc.containers.daemon import Daemon
 from deploy_svc.containers.driver import DockerDriver
 from deploy_svc.domain import Policy, Target
@@ -23,7 +25,8 @@ from deploy_svc.housekeeping import Housekeeping
 from deploy_svc.log_collector import LogCollector
 from deploy_svc.log_store import LogBounds, LogStore
 from deploy_svc.loki import open_loki
-from deploy_svc.ports import Driver
+from deploy_svc.not_offered import NotOffered
+from deploy_svc.ports import Adopting, Driver, Written
 from deploy_svc.prober import HttpProber
 from deploy_svc.process.driver import ProcessDriver, ProcessPlaces
 from deploy_svc.process.toolchain import Toolchains
@@ -54,7 +57,9 @@ from mesh.auth import Authenticator
 from mesh.blobs import open_blobs
 from mesh.clock import Clock, SystemClock
 from mesh.db import Database
+from mesh.fanout import Fanout
 from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
+from mesh.leadership import Leadership
 from mesh.membership import joined
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import BoundServer, serve
@@ -126,20 +131,37 @@ def spin_driver(settings: DeploySettings, executor: ThreadPoolExecutor, changed:
 
 
 @asynccontextmanager
-async def open_drivers(settings: DeploySettings, changed: asyncio.Event) -> AsyncIterator[dict[Target, Driver]]:
-    """The drivers there are, with what their predecessors left. `changed` is set when an instance has ended."""
+async def open_drivers(
+    settings: DeploySettings, changed: asyncio.Event, *, adopted: bool = True
+) -> AsyncIterator[dict[Target, Driver]]:
+    """The drivers there are, with what their predecessors left (`adopt` does it later, where this process does not
+    lead yet). `changed` is set when an instance has ended.
+    """
     executor = ThreadPoolExecutor(_THREADS, "deploy-process")
     daemon = Daemon(settings.deploy_docker_host)
     try:
         processes = process_driver(settings, executor, changed)
-        await processes.adopt()
         containers = DockerDriver(daemon, settings.read_mesh_id(), changed.set)
         components = spin_driver(settings, executor, changed)
-        await components.adopt()
-        yield {Target.PROCESS: processes, Target.DOCKER: containers, Target.SPIN: components}
+        if adopted:
+            await adopt((processes, components))
+        drivers: dict[Target, Driver] = {
+            Target.PROCESS: processes,
+            Target.DOCKER: containers,
+            Target.SPIN: components,
+        }
+        offered = settings.local_targets
+        yield {target: driver if target in offered else NotOffered(driver) for target, driver in drivers.items()}
     finally:
         daemon.close()
         executor.shutdown(cancel_futures=True)
+
+
+async def adopt(drivers: Iterable[object]) -> None:
+    """Has drivers take over what their predecessors left, where that has to be done at once."""
+    for driver in drivers:
+        if isinstance(driver, Adopting):
+            await driver.adopt()
 
 
 @dataclass(frozen=True)
@@ -153,11 +175,13 @@ class Parts:
     lines: Wakes
     look_at_draining: Callable[[], None]
     loops: Sequence[Coroutine[Any, Any, None]]
+    clusters: ClusterHealth
 
 
 def make_parts(
     settings: DeploySettings,
     clock: Clock,
+    database: Database,
     store: Store,
     log_store: LogStore,
     registry: RegistryClient,
@@ -170,7 +194,8 @@ def make_parts(
     watchers, activity = Watchers(clock, settings.deploy_watcher_grace_s), Activity(clock)
     prober = HttpProber()
     loki = open_loki(settings.loki_url)
-    collector = LogCollector(log_store, drivers, lines, clock, loki.add if loki else None)
+    written: dict[Target, Written] = dict(drivers)
+    collector = LogCollector(log_store, written, lines, clock, loki.add if loki else None)
     ending = Ending(
         store,
         drivers,
@@ -196,7 +221,14 @@ def make_parts(
     starting = Starting(
         Surroundings(store, registry, drivers, prober, fleet, ending, collector, changes, clock, policy, queue.add)
     )
-    reconciler = Reconciler(store, queue, starting, ending, watchers, activity, changes, reports, clock, policy)
+    around = Around(store, registry, activity, changes, reports, clock, queue.add)
+    clusters = open_clusters(settings, database, around, collector)
+    elsewhere = None
+    if not isinstance(clusters, NoClusters):
+        written[Target.KUBERNETES], elsewhere = clusters.target, clusters.apps
+    reconciler = Reconciler(
+        store, queue, starting, ending, watchers, activity, changes, reports, clock, policy, elsewhere
+    )
     health = Health(
         store,
         prober,
@@ -227,18 +259,34 @@ def make_parts(
     ]
     if loki is not None:
         loops.append(loki.run())
-    return Parts(queue, watchers, activity, changes, lines, reconciler.look_at_draining, loops)
+    if not isinstance(clusters, NoClusters):
+        loops.append(clusters.run())
+        return Parts(queue, watchers, activity, changes, lines, reconciler.look_at_draining, loops, clusters.target)
+    return Parts(queue, watchers, activity, changes, lines, reconciler.look_at_draining, loops, clusters)
+
+
+async def _all(loops: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for loop in loops:
+            tasks.create_task(loop)
 
 
 @asynccontextmanager
-async def _background(loops: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def _shared(fanout: Fanout, topics: Mapping[str, Wakes]) -> AsyncIterator[None]:
+    """Has other processes woken with this one, and this one with them, for as long as the context lasts."""
+    for topic, wakes in topics.items():
+        wakes.tell = partial(fanout.tell, topic)
+        fanout.on(topic, partial(_wake, wakes))
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(loop) for loop in loops]
+        running = tasks.create_task(fanout.run())
         try:
             yield
         finally:
-            for task in running:
-                task.cancel()
+            running.cancel()
+
+
+def _wake(wakes: Wakes, about: str) -> None:
+    wakes.wake()
 
 
 def policy_of(settings: DeploySettings) -> Policy:
@@ -253,7 +301,10 @@ def policy_of(settings: DeploySettings) -> Policy:
 
 @asynccontextmanager
 async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
-    """Runs the service for as long as the context lasts. Instances go on when it ends."""
+    """Runs the service for as long as the context lasts. Instances go on when it ends.
+
+    Of several processes one leads: it alone starts and stops things, and listens to watchers. All answer what is asked.
+    """
     clock: Clock = SystemClock()
     async with AsyncExitStack() as stack:
         database = open_database(settings)
@@ -268,16 +319,30 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
         authenticator = Authenticator(settings.auth, token, verifier)
 
         changed = asyncio.Event()
-        drivers = await stack.enter_async_context(open_drivers(settings, changed))
+        drivers = await stack.enter_async_context(open_drivers(settings, changed, adopted=False))
+        leadership = Leadership(database, settings.service)
 
-        parts = make_parts(settings, clock, store, log_store, registry, drivers, changed)
-        await stack.enter_async_context(_background(parts.loops))
+        parts = make_parts(settings, clock, database, store, log_store, registry, drivers, changed)
+        stack.push_async_callback(parts.clusters.close)
+        stack.callback(lambda: [loop.close() for loop in parts.loops])  # those that never ran
+        scripts = await stack.enter_async_context(open_scripts(settings, leadership.require))
+
+        async def begin() -> None:
+            await adopt(drivers.values())
+            await scripts.sweep()
+            parts.watchers.expected(several=not database.is_sqlite)
+
+        fanout = Fanout(database, others=settings.has_replicas)
+        await stack.enter_async_context(_shared(fanout, {"changes": parts.changes, "lines": parts.lines}))
+        await stack.enter_async_context(leadership.running(begin, lambda: _all(parts.loops)))
 
         deploy = DeployServicer(
             store,
             log_store,
             registry,
             drivers,
+            parts.clusters,
+            settings,
             parts.changes,
             parts.lines,
             clock,
@@ -291,11 +356,13 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
             parts.changes,
             parts.queue.add,
             parts.look_at_draining,
+            leadership.require,
             stream_age_s=settings.deploy_stream_age_s,
         )
 
-        scripts = await stack.enter_async_context(open_scripts(settings))
-        usage = await stack.enter_async_context(open_usage(settings, database, store, registry, clock))
+        usage = await stack.enter_async_context(
+            open_usage(settings, database, store, registry, clock, lambda: leadership.leads, parts.clusters.meters)
+        )
 
         def register(server: object) -> None:
             script_grpc.add_ScriptServiceServicer_to_server(scripts, server)  # type: ignore[arg-type]
@@ -313,5 +380,7 @@ async def app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
                 long_methods=frozenset({"ReadLogs", "RunScript"}),
             )
         )
-        await stack.enter_async_context(joined(settings.gateway_address, "deploy", server.address, token=token))
+        await stack.enter_async_context(
+            joined(settings.gateway_address, "deploy", settings.advertised(server.address), token=token)
+        )
         yield DeployApp(server, store, drivers)

@@ -11,6 +11,7 @@ from deploy_svc.domain import (
     IDLE_TTL_S,
     Artifact,
     ArtifactKind,
+    ClusterSettings,
     DeploymentState,
     Function,
     Instance,
@@ -88,6 +89,21 @@ def to_desired(snapshot: internal_pb.FunctionSnapshot) -> Desired:
         deleted=snapshot.deleted,
         traceparent=snapshot.traceparent,
         idle_ttl_s=scaling.idle_ttl.ToMilliseconds() / 1000 or IDLE_TTL_S,
+        max_instances=scaling.max_instances,
+        cluster=to_cluster_settings(function.cluster),
+    )
+
+
+def to_cluster_settings(message: function_pb2.ClusterSettings) -> ClusterSettings:
+    """How the function is to be run on a cluster."""
+    return ClusterSettings(
+        context=message.context,
+        namespace=message.namespace,
+        app_name=message.app_name,
+        service_account=message.service_account,
+        use_spot=message.use_spot,
+        autoscaling=message.autoscaling,
+        image_pull_secrets=tuple(message.image_pull_secrets),
     )
 
 
@@ -110,6 +126,7 @@ def to_workload(function_uid: str, answer: internal_pb.GetWorkloadResponse) -> W
         handler=answer.handler or "handler",
         event_format="body" if answer.event_format == function_pb2.EVENT_FORMAT_BODY else "v2",
         env={**answer.env, **answer.secrets},
+        secret_names=frozenset(answer.secrets),
     )
 
 

@@ -88,6 +88,19 @@ class LogStream(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """How a function is run on a cluster; an empty text is the default of deploy_svc's settings or of the cluster."""
+
+    context: str = ""
+    namespace: str = ""
+    app_name: str = ""
+    service_account: str = ""
+    use_spot: bool = False
+    autoscaling: bool = False
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function as the registry wants it, and its deployment as last decided.
 
@@ -112,6 +125,8 @@ class Function:
     changed_at: datetime | None = None
     traceparent: str = ""
     idle_ttl_s: float = IDLE_TTL_S
+    max_instances: int = 0
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
     @property
     def workspace(self) -> str:
@@ -168,6 +183,11 @@ class Instance:
         return self.state in LIVE_STATES
 
     @property
+    def is_ours(self) -> bool:
+        """Whether this mesh starts, probes and stops it, and not a cluster."""
+        return self.target is not Target.KUBERNETES
+
+    @property
     def answers_probes(self) -> bool:
         """Whether it runs a server of the mesh; of all others only a connection is asked for."""
         return self.target is not Target.SPIN
@@ -207,7 +227,9 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All that an instance of a revision needs to run. `env`, the secrets among it, is in no repr."""
+    """All that an instance of a revision needs to run. `env`, the secrets among it, is in no repr; `secret_names` are
+    the keys of those.
+    """
 
     function_uid: str
     function_name: str
@@ -219,6 +241,7 @@ class Workload:
     handler: str
     event_format: str
     env: Mapping[str, str] = field(repr=False)
+    secret_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

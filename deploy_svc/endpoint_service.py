@@ -24,7 +24,10 @@ _SERVING = (InstanceState.READY, InstanceState.DRAINING)
 
 
 class EndpointServicer(pb_grpc.EndpointServiceServicer):
-    """Tells watchers of endpoints, and the reconciler of what watchers have let go."""
+    """Tells watchers of endpoints, and the reconciler of what watchers have let go.
+
+    `leads` raises Unavailable where another process leads: it has to be asked instead.
+    """
 
     def __init__(
         self,
@@ -34,12 +37,14 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
         changes: Wakes,
         requeue: Callable[[str], None],
         left: Callable[[], None],
+        leads: Callable[[], None],
         *,
         stream_age_s: float = 3600.0,
     ) -> None:
         self._store, self._watchers, self._changes = store, watchers, changes
         self._activity = activity
         self._requeue, self._left = requeue, left
+        self._leads = leads
         self._stream_age_s = stream_age_s
 
     async def WatchEndpoints(  # type: ignore[override]  # writes by itself: it reads at the same time
@@ -47,6 +52,7 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
     ) -> None:
         """The watcher's hello, all endpoints, the bookmark, then changes; meanwhile its acknowledgements."""
         first = await anext(aiter(request_iterator), None)
+        self._leads()
         if first is None or not first.hello.watcher:
             raise InvalidArgument("HELLO_MISSING", "The first message must say who watches.")
         watcher = first.hello.watcher
@@ -69,6 +75,7 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
 
     async def RetireInstance(self, request: pb.RetireInstanceRequest, context: Any) -> pb.RetireInstanceResponse:
         """Have an instance replaced, drained and stopped."""
+        self._leads()
         instance = await self._store.instance(request.instance)
         if instance is None:
             raise NotFound("INSTANCE_NOT_FOUND", f"There is no instance '{request.instance}'.")
@@ -81,6 +88,7 @@ class EndpointServicer(pb_grpc.EndpointServiceServicer):
 
     async def ActivateFunction(self, request: pb.ActivateFunctionRequest, context: Any) -> pb.ActivateFunctionResponse:
         """Have an instance started where the function is scaled to zero."""
+        self._leads()
         if await self._store.function(request.function_uid) is None:
             raise NotFound("FUNCTION_NOT_FOUND", f"There is no function '{request.function_uid}'.")
         self._activity.used([request.function_uid])

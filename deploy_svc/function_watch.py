@@ -60,8 +60,8 @@ class FunctionWatch:
             elif kind == "function":
                 desired = to_desired(message.function)
                 force = seen is not None
-                if await self._store.apply(desired, self._clock.now(), force=force):
-                    self._requeue(desired.uid)
+                await self._store.apply(desired, self._clock.now(), force=force)
+                self._requeue(desired.uid)  # also what is known: another process may have written it
                 if seen is not None:
                     seen.add(desired.uid)
             elif kind == "bookmark":

@@ -50,7 +50,8 @@ class Health:
 
     async def look(self) -> None:
         """Probe all of them once."""
-        ready = [i for i in await self._store.live_instances() if i.state is InstanceState.READY and not i.retired]
+        live = await self._store.live_instances()
+        ready = [i for i in live if i.state is InstanceState.READY and not i.retired and i.is_ours]
         known = {i.uid for i in ready}
         self._silent_since = {uid: at for uid, at in self._silent_since.items() if uid in known}
         at_once = asyncio.Semaphore(_AT_ONCE)

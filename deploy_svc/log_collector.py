@@ -9,7 +9,7 @@ from datetime import datetime
 from deploy_svc.domain import Instance, LogLine, LogStream, Target
 from deploy_svc.frames import ParsedLine, believable, parse_line
 from deploy_svc.log_store import LogStore
-from deploy_svc.ports import Driver
+from deploy_svc.ports import Written
 from deploy_svc.wakes import Wakes
 from mesh.clock import Clock
 from mesh.errors import MeshError
@@ -34,7 +34,7 @@ class LogCollector:
     def __init__(
         self,
         store: LogStore,
-        drivers: Mapping[Target, Driver],
+        drivers: Mapping[Target, Written],
         wakes: Wakes,
         clock: Clock,
         stored: Callable[[Sequence[LogLine]], None] | None = None,

@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from deploy_svc.domain import LogStream, Target, Workload
 
@@ -85,6 +85,14 @@ class TargetHealth:
     message: str
 
 
+class Written(Protocol):
+    """Has the output of instances."""
+
+    def output(self, instance: str, position: int) -> AsyncIterator[Sequence[OutputLine]]:
+        """Lines after a position (0: all), as they come; ends once the instance has and all was read."""
+        ...
+
+
 class Driver(Protocol):
     """Runs instances of one target. Every call may be repeated; Unavailable says that nothing was half made."""
 
@@ -131,6 +139,15 @@ class Driver(Protocol):
 
     async def run(self) -> None:
         """What the driver does beside the calls (watching memory, events); until cancelled."""
+        ...
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A driver of which a predecessor leaves more than the target itself tells."""
+
+    async def adopt(self) -> None:
+        """Take over what is there; called once, before all else, by the process that leads."""
         ...
 
 

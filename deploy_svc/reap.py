@@ -39,7 +39,8 @@ async def reap(settings: DeploySettings, arguments: Sequence[str]) -> None:
         await database.migrate(MIGRATIONS)
         store, clock = Store(database), SystemClock()
         drivers = await stack.enter_async_context(open_drivers(settings, asyncio.Event()))
-        await stack.enter_async_context(open_scripts(settings))  # ends those that are left
+        scripts = await stack.enter_async_context(open_scripts(settings, lambda: None))
+        await scripts.sweep()  # ends those that are left
         collector = LogCollector(LogStore(database), drivers, Wakes(), clock)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         collecting = tasks.create_task(collector.run())
@@ -47,6 +48,8 @@ async def reap(settings: DeploySettings, arguments: Sequence[str]) -> None:
             for driver in drivers.values():
                 stops.create_task(_empty(driver, store, collector))
         for instance in await store.live_instances():
+            if not instance.is_ours:
+                continue
             ended = {"ended_at": clock.now(), "message": _WHY}
             await store.change_instance(instance.uid, InstanceState.STOPPED, **ended)
         await store.set_pending(clock.now())

@@ -8,9 +8,19 @@ from dataclasses import replace
 from datetime import datetime
 
 from deploy_svc.activity import Activity
-from deploy_svc.domain import DeploymentState, Failures, Function, Instance, InstanceState, Policy, drain_deadline
+from deploy_svc.clusters import Elsewhere
+from deploy_svc.domain import (
+    DeploymentState,
+    Failures,
+    Function,
+    Instance,
+    InstanceState,
+    Policy,
+    Target,
+    drain_deadline,
+)
 from deploy_svc.ending import Ending
-from deploy_svc.rollout import Decision, Situation, decide
+from deploy_svc.rollout import Decision, Situation, decide, step_aside
 from deploy_svc.starting import Starting
 from deploy_svc.store import Store
 from deploy_svc.wakes import Wakes, WorkQueue
@@ -41,20 +51,26 @@ class Reconciler:
         reports: Wakes,
         clock: Clock,
         policy: Policy,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._store, self._queue = store, queue
         self._starting, self._ending = starting, ending
         self._watchers, self._wakes, self._reports = watchers, wakes, reports
         self._activity = activity
         self._clock, self._policy = clock, policy
+        self._elsewhere = elsewhere
         self._failures: dict[str, int] = {}
         self._draining: set[str] = set()
         self._countdowns = Countdowns(clock)
 
     async def run(self) -> None:
         """Work until cancelled; begins with every function there is."""
+        elsewhere = await self._elsewhere.at_home() if self._elsewhere is not None else set()
         for uid in await self._store.function_uids():
-            self._queue.add(uid)
+            if self._elsewhere is not None and uid in elsewhere:
+                self._elsewhere.look(uid)
+            else:
+                self._queue.add(uid)
         async with asyncio.TaskGroup() as tasks:
             self._starting.attach(tasks)
             self._ending.attach(tasks)
@@ -88,7 +104,14 @@ class Reconciler:
             return
         function, slot, stored, failures = found
         now = self._clock.now()
-        instances = [self._counted_down(instance) for instance in stored]
+        instances = [self._counted_down(instance) for instance in stored if instance.is_ours]
+        if self._elsewhere is not None and await self._elsewhere.runs(function):
+            self._elsewhere.look(uid)
+            await self._step_aside(function, instances, now)
+            return
+        leaves = self._elsewhere is not None and self._elsewhere.is_placed(uid)
+        if leaves:
+            function = replace(function, last_ready_revision=_known_here(function))
         decision = self._decide(function, instances, failures, now)
         await self._end(function, instances, decision)
         await self._drain(instances, decision, now)
@@ -103,17 +126,32 @@ class Reconciler:
                 if instance.state is InstanceState.STARTING and instance.uid not in decision.kill:
                     self._starting.begin(instance, slot, function.wanted_instances)
         await self._settle(function, decision, now)
+        if self._elsewhere is not None and leaves:
+            self._elsewhere.look(uid)  # it goes from there once it is ready here
         if decision.forget:
             self._activity.forget(uid)
+        self._look_again(function, instances, decision, now)
+
+    async def _step_aside(self, function: Function, instances: Sequence[Instance], now: datetime) -> None:
+        """The function is on a cluster: what is left of it here goes as soon as it is ready there."""
+        if not instances:
+            return
+        situation = self._situation(function, instances, {})
+        decision = step_aside(situation, now)
+        await self._end(function, instances, decision)
+        await self._drain(instances, decision, now)
         self._look_again(function, instances, decision, now)
 
     def _decide(
         self, function: Function, instances: Sequence[Instance], failures: dict[int, Failures], now: datetime
     ) -> Decision:
+        return decide(self._situation(function, instances, failures), now, self._policy)
+
+    def _situation(self, function: Function, instances: Sequence[Instance], failures: dict[int, Failures]) -> Situation:
         draining = (i.uid for i in instances if i.state is InstanceState.DRAINING)
         released = frozenset(uid for uid in draining if self._watchers.have_released(uid))
         unused_s = self._activity.unused_s(function.uid, rests=function.state is DeploymentState.IDLE)
-        return decide(Situation(function, instances, released, failures, unused_s), now, self._policy)
+        return Situation(function, instances, released, failures, unused_s)
 
     def _counted_down(self, instance: Instance) -> Instance:
         """The instance with its deadline as it is whatever the clock did: a jump cuts no request off."""
@@ -169,12 +207,18 @@ class Reconciler:
             self._queue.add_later(function.uid, wait_s + 0.001)
 
 
+def _known_here(function: Function) -> int:
+    """The revision that has been ready, unless that was on a cluster, where it still is."""
+    return function.last_ready_revision if function.last_ready_revision == function.revision else 0
+
+
 def _new_instance(function: Function, revision: int, now: datetime) -> Instance:
+    elsewhere = function.target is Target.KUBERNETES
     return Instance(
         uid=new_id("in-"),
         function_uid=function.uid,
         revision=revision,
-        target=function.target,
+        target=Target.PROCESS if elsewhere else function.target,  # its workload will tell
         state=InstanceState.STARTING,
         created_at=now,
     )

@@ -67,6 +67,19 @@ def decide(situation: Situation, now: datetime, policy: Policy) -> Decision:
     return _serve(situation, live, now, policy)
 
 
+def step_aside(situation: Situation, now: datetime) -> Decision:
+    """What to do with instances of a function that is run elsewhere: they go when it is ready there, or is not wanted.
+
+    The state is not decided here.
+    """
+    function = situation.function
+    live = [i for i in situation.instances if i.live]
+    if function.wanted_instances == 0 or function.last_ready_revision == function.revision:
+        return _wind_down(situation, live, now)
+    kill, wait_until = _drained(live, situation.released, now)
+    return Decision(state=function.state, kill=kill, look_again_at=wait_until)
+
+
 def _wind_down(situation: Situation, live: Sequence[Instance], now: datetime) -> Decision:
     function = situation.function
     kill, wait_until = _drained(live, situation.released, now)

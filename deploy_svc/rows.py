@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from deploy_svc.domain import (
+    ClusterSettings,
     DeploymentState,
     FailureKind,
     Failures,
@@ -24,7 +25,17 @@ _INSTANCE_FIELDS = tuple(Instance.__dataclass_fields__)
 def to_function(row: Any) -> Function:
     """The function that a row of `functions` keeps."""
     fields = {name: getattr(row, name) for name in _FUNCTION_FIELDS}
-    return Function(**fields | {"target": Target(row.target), "state": DeploymentState(row.state)})
+    own = {"target": Target(row.target), "state": DeploymentState(row.state), "cluster": _to_cluster(row.cluster)}
+    return Function(**fields | own)
+
+
+def from_cluster(cluster: ClusterSettings) -> dict[str, Any]:
+    """What a row of `functions` keeps of the settings."""
+    return asdict(cluster) | {"image_pull_secrets": list(cluster.image_pull_secrets)}
+
+
+def _to_cluster(kept: dict[str, Any]) -> ClusterSettings:
+    return ClusterSettings(**kept | {"image_pull_secrets": tuple(kept.get("image_pull_secrets", ()))})
 
 
 def to_instance(row: Any) -> Instance:

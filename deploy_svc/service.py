@@ -7,11 +7,13 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
+from deploy_svc.clusters import ClusterHealth
 from deploy_svc.convert import TARGETS, from_function, from_line
-from deploy_svc.domain import Function, Target
+from deploy_svc.domain import Function, Target, Workload
 from deploy_svc.line_filters import to_line_filter
 from deploy_svc.log_store import LogStore
-from deploy_svc.ports import Driver
+from deploy_svc.ports import Driver, TargetHealth
+from deploy_svc.settings import DeploySettings
 from deploy_svc.store import Desired, Store
 from deploy_svc.wakes import Wakes
 from fnmesh.deploy.v1 import deploy_service_pb2 as service_pb
@@ -27,11 +29,15 @@ _PAGE_LINES = 500
 _RECHECK_S = 5.0  # wake-ups are hints: look now and then without one
 
 
-class FunctionNames(Protocol):
-    """Knows functions by their resource names."""
+class Functions(Protocol):
+    """Knows functions by their resource names, and what their revisions need."""
 
     async def resolve(self, name: str) -> Desired:
         """The function, by identifiers or display names. Raises NotFound."""
+        ...
+
+    async def workload(self, function_uid: str, revision: int) -> Workload:
+        """What an instance of the revision needs. Raises NotFound, FailedPrecondition."""
         ...
 
 
@@ -42,8 +48,10 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         self,
         store: Store,
         logs: LogStore,
-        names: FunctionNames,
+        names: Functions,
         drivers: Mapping[Target, Driver],
+        clusters: ClusterHealth,
+        settings: DeploySettings,
         changes: Wakes,
         lines: Wakes,
         clock: Clock,
@@ -52,7 +60,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         stream_age_s: float = 3600.0,
     ) -> None:
         self._store, self._logs, self._names = store, logs, names
-        self._drivers = drivers
+        self._drivers, self._clusters, self._settings = drivers, clusters, settings
         self._changes, self._lines = changes, lines
         self._clock = clock
         self._requeue = requeue
@@ -115,16 +123,37 @@ class DeployServicer(service_grpc.DeployServiceServicer):
         require_scope(Scope.DEPLOY)
         answer = service_pb.ListTargetsResponse(default_target=TARGETS[Target.PROCESS])
         for target in Target:
-            driver = self._drivers.get(target)
-            if driver is None:
-                message = "This version of the mesh cannot deploy there yet; use process, docker or spin."
-                answer.targets.add(target=TARGETS[target], available=False, message=message)
-                continue
-            health = await driver.check()
-            answer.targets.add(target=TARGETS[target], available=health.available, message=health.message)
+            health = await self._health(target)
+            told = answer.targets.add(target=TARGETS[target], available=health.available, message=health.message)
+            if target is Target.KUBERNETES:
+                told.contexts.extend(self._clusters.contexts)
             if target is Target.DOCKER and health.available:
                 answer.default_target = TARGETS[Target.DOCKER]
         return answer
+
+    async def _health(self, target: Target) -> TargetHealth:
+        if target is Target.KUBERNETES:
+            return await self._clusters.check()
+        return await self._drivers[target].check()
+
+    async def RenderManifests(
+        self, request: service_pb.RenderManifestsRequest, context: Any
+    ) -> service_pb.RenderManifestsResponse:
+        """The objects of a function; what the request cannot say is taken of its revision, where there is one."""
+        require_scope(Scope.DEPLOY)
+        known = None
+        if request.function.uid and request.revision:
+            function = await self._store.function(request.function.uid)
+            if function is None:
+                raise _gone(request.function.uid)
+            require_scope(Scope.DEPLOY, function.workspace)
+            known = await self._names.workload(function.uid, request.revision)
+        from deploy_svc.kubernetes.rendering import rendered  # few ask for manifests, and YAML is not small
+
+        found = rendered(request, known, self._settings)
+        if request.ask_cluster:
+            await self._clusters.ask(found.place.context, found.place.namespace, found.objects)
+        return found.answer
 
     async def _function(self, name: str, *, field: str = "name") -> Function:
         """The function; what the registry tells of it is taken over on the way, so nothing older is answered."""

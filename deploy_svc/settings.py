@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from deploy_svc.domain import Target
+from deploy_svc.kubernetes.placement import SPOT_LABELS, SPOT_TOLERATIONS, parse_spot
 from mesh.settings import MeshSettings
 
 
@@ -44,11 +46,24 @@ class DeploySettings(MeshSettings):
     deploy_uid_first: int = Field(default=200_000, ge=1000)
     """First of the user ids that functions run as where the mesh runs as root."""
     deploy_uid_count: int = Field(default=65_536, ge=1)
+    deploy_local_targets: str = "process,docker,spin"
+    """What functions are put on, besides clusters: `process`, `docker`, `spin`, with commas between them, or `none`."""
     deploy_docker_host: str = ""
     """Address of the Docker daemon; DOCKER_HOST or the default socket where not set."""
     deploy_script_python_image: str = "python:3.12-slim"
     deploy_script_node_image: str = "node:22-slim"
     """What scripts of jobs run in on the Docker target; not pulled by itself."""
+    deploy_kubeconfig: str = ""
+    """Kubeconfig of the clusters that functions may be deployed to, each context one; else KUBECONFIG, else the account
+    of the pod that deploy_svc runs in. None of them: no cluster."""
+    deploy_kubernetes_namespace: str = "default"
+    """Namespace of functions that name none."""
+    deploy_kubernetes_spot_labels: str = SPOT_LABELS
+    """`key=value,...`: labels of nodes that can be taken away at short notice, which use_spot prefers."""
+    deploy_kubernetes_spot_tolerations: str = SPOT_TOLERATIONS
+    """`key=value:Effect,...`: taints of such nodes, which use_spot puts up with."""
+    deploy_kubernetes_progress_s: float = Field(default=180.0, ge=1)
+    """How long a rollout may make no progress until it has failed."""
     workload_python: str = ""
     """Python for process workloads; found where not set. Must be of the mesh's own minor version."""
     workload_node: str = ""
@@ -56,7 +71,32 @@ class DeploySettings(MeshSettings):
     workload_spin_host: str = ""
     """The program that runs Spin components (a `spin` or `wasmtime`); found where not set."""
 
+    @model_validator(mode="after")
+    def _check_spot(self) -> Self:
+        parse_spot(self.deploy_kubernetes_spot_labels, self.deploy_kubernetes_spot_tolerations)
+        return self
+
+    @field_validator("deploy_local_targets")
+    @classmethod
+    def _are_local(cls, value: str) -> str:
+        """Raises ValueError for what is no target of this machine."""
+        _local_targets(value)
+        return value
+
+    @property
+    def local_targets(self) -> frozenset[Target]:
+        """The targets of `deploy_local_targets`."""
+        return _local_targets(self.deploy_local_targets)
+
     @property
     def workloads_dir(self) -> Path:
         """Working copies of artifacts."""
         return self.data_dir / "workloads"
+
+
+def _local_targets(text: str) -> frozenset[Target]:
+    names = {one.strip() for one in text.split(",")} - {"", "none"}
+    unknown = sorted(names - {Target.PROCESS, Target.DOCKER, Target.SPIN})
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is none of process, docker, spin and none")
+    return frozenset(Target(name) for name in names)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from deploy_svc.clusters import WHAT_TO_SET
 from deploy_svc.domain import FailureKind, Instance, InstanceState, Policy, Target, Workload
 from deploy_svc.ending import Ending
 from deploy_svc.fleet import Fleet
@@ -121,7 +122,7 @@ class Starting:
         workload = await self._workload(instance)
         driver = a.drivers.get(workload.target)
         if driver is None:
-            raise StartFailed(f"This mesh cannot deploy to the target '{workload.target}'.")
+            raise StartFailed(WHAT_TO_SET)
         spec = InstanceSpec(instance.uid, workload, slot, instances)
         started = await driver.start(spec)
         # Written while it boots. Should this process die before, its successor starts the same instance again,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from deploy_svc import rows
 from deploy_svc.domain import (
     IDLE_TTL_S,
+    ClusterSettings,
     DeploymentState,
     FailureKind,
     Failures,
@@ -23,7 +24,7 @@ from deploy_svc.domain import (
     may_follow,
 )
 from deploy_svc.ports import Report
-from deploy_svc.tables import cursors, functions, instances, log_lines, revisions
+from deploy_svc.tables import cursors, functions, instances, log_lines, placements, revisions
 from mesh.db import Database, current_version, next_version
 
 
@@ -42,6 +43,8 @@ class Desired:
     deleted: bool
     traceparent: str = ""
     idle_ttl_s: float = IDLE_TTL_S
+    max_instances: int = 0
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
 class Store:
@@ -56,6 +59,7 @@ class Store:
         With `force` the version counts for nothing: the registry's versions have begun anew.
         """
         fields = {name: getattr(desired, name) for name in Desired.__dataclass_fields__}
+        fields["cluster"] = rows.from_cluster(desired.cluster)
 
         async def work(conn: AsyncConnection) -> bool:
             query = sa.select(functions).where(functions.c.uid == desired.uid)
@@ -236,11 +240,12 @@ class Store:
             await conn.execute(functions.update().where(functions.c.uid == uid).values(reported_number=number))
 
     async def set_pending(self, now: datetime) -> None:
-        """Nothing runs any more, wanted or not: what should run is PENDING until it is started again.
+        """Nothing runs here any more, wanted or not: what should run is PENDING until it is started again.
 
-        What was scaled to zero still is.
+        What was scaled to zero still is, and what is on a cluster goes on there.
         """
-        wanted = (functions.c.running, functions.c.revision > 0, ~functions.c.deleted)
+        elsewhere = functions.c.uid.in_(sa.select(placements.c.function_uid))
+        wanted = (functions.c.running, functions.c.revision > 0, ~functions.c.deleted, ~elsewhere)
         up = sa.select(functions.c.uid).where(*wanted, functions.c.state != DeploymentState.IDLE)
         async with self._db.write() as conn:
             for uid in list((await conn.execute(up)).scalars()):
@@ -252,7 +257,9 @@ class Store:
     async def forgettable(self) -> list[str]:
         """Deleted functions of which nothing is left."""
         held = sa.select(instances.c.function_uid).where(instances.c.live | ~instances.c.cleaned)
-        query = sa.select(functions.c.uid).where(functions.c.deleted, functions.c.uid.not_in(held))
+        placed = sa.select(placements.c.function_uid)
+        gone = (functions.c.deleted, functions.c.uid.not_in(held), functions.c.uid.not_in(placed))
+        query = sa.select(functions.c.uid).where(*gone)
         async with self._db.read() as conn:
             return list((await conn.execute(query)).scalars())
 

@@ -31,6 +31,8 @@ functions = sa.Table(
     sa.Column("reported_number", sa.BigInteger, nullable=False),
     sa.Column("traceparent", sa.String(64), nullable=False),
     sa.Column("idle_ttl_s", sa.Double, nullable=False),
+    sa.Column("max_instances", sa.Integer, nullable=False),
+    sa.Column("cluster", sa.JSON, nullable=False),
 )
 """Desired state as last told by the registry, the deployment as last decided, and what of it was reported.
 
@@ -78,6 +80,15 @@ revisions = sa.Table(
     sa.Column("failure_message", sa.Text, nullable=False),
 )
 """What was run of each revision (its working copy is kept for them), and how often that failed lately."""
+
+placements = sa.Table(
+    "placements",
+    metadata,
+    sa.Column("function_uid", sa.String(32), primary_key=True),
+    sa.Column("context", sa.String(255), primary_key=True),
+    sa.Column("namespace", sa.String(64), primary_key=True),
+)
+"""Where on clusters objects of a function may be: written before the first of them is, deleted after the last."""
 
 log_lines = sa.Table(
     "log_lines",

@@ -1,21 +1,27 @@
-"""Wake-ups inside this process. They are hints: who is woken looks into the tables."""
+"""Wake-ups. They are hints: who is woken looks into the tables."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Wakes:
-    """Wakes everybody who waits for changes of a kind of thing."""
+    """Wakes everybody who waits for changes of a kind of thing: in this process, and by `tell` in others."""
 
     def __init__(self) -> None:
         self._events: set[asyncio.Event] = set()
+        self.tell: Callable[[], None] = lambda: None
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Something was changed here."""
+        self.wake()
+        self.tell()
+
+    def wake(self) -> None:
+        """Something has changed, here or elsewhere."""
         for event in self._events:
             event.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from mesh.clock import Clock
 
@@ -20,7 +21,7 @@ class Watchers:
     """Remembers a watcher while it is connected, and for `grace_s` after: it may only have lost its connection,
     and still send requests to the instances it knows.
 
-    The same grace runs from the start of this process: watchers of its predecessor come back within it.
+    The same grace runs from the time when this process began to lead: watchers of its predecessor come back within it.
     """
 
     def __init__(self, clock: Clock, grace_s: float) -> None:
@@ -28,6 +29,14 @@ class Watchers:
         self._grace_s = grace_s
         self._watchers: dict[str, _Watcher] = {}
         self._alone_since = clock.monotonic()
+        self._all_since = -inf
+
+    def expected(self, *, several: bool) -> None:
+        """This process begins to lead. Where there may be several watchers, the first to come back is not all of them:
+        no instance counts as released before the grace is over.
+        """
+        self._alone_since = self._clock.monotonic()
+        self._all_since = self._alone_since + self._grace_s if several else -inf
 
     def joined(self, watcher: str) -> None:
         """A watcher has connected."""
@@ -54,7 +63,7 @@ class Watchers:
             del self._watchers[name]
         if not self._watchers:
             return now - self._alone_since >= self._grace_s
-        return all(instance in watcher.released for watcher in self._watchers.values())
+        return now >= self._all_since and all(instance in watcher.released for watcher in self._watchers.values())
 
     def wait_s(self) -> float | None:
         """After how long the answer may change by itself: when a grace runs out; None where none runs."""
@@ -62,6 +71,7 @@ class Watchers:
         ends = [w.left_at + self._grace_s for w in self._watchers.values() if not w.connections]
         if not self._watchers:
             ends.append(self._alone_since + self._grace_s)
+        ends.append(self._all_since)
         left = [end - now for end in ends if end > now]
         return min(left, default=None)
 

@@ -12,6 +12,7 @@ from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc
 from fnmesh.registry.v1 import registry_service_pb2_grpc
 from mesh.auth import Authenticator
 from mesh.clock import Clock, SystemClock
+from mesh.fanout import Fanout
 from mesh.keys import CachedKeyVerifier
 from mesh.loops import run_forever
 from mesh.main import StartupError
@@ -41,8 +42,11 @@ async def running(
     async with AsyncExitStack() as stack:
         database = await bootstrap.open_database(settings)
         stack.push_async_callback(database.close)
+        fanout = Fanout(database, others=settings.has_replicas)
+        changes = Changes(lambda: fanout.tell("changes"))
+        fanout.on("changes", lambda _: changes.wake())
         context = Context(
-            database, cipher, clock, Changes(), WorkspaceStore(), FunctionStore(cipher), SecretStore(cipher),
+            database, cipher, clock, changes, WorkspaceStore(), FunctionStore(cipher), SecretStore(cipher),
             settings.invocation_urls,
         )  # fmt: skip
         await _check_key(context, settings)
@@ -66,7 +70,8 @@ async def running(
                 name="sweep",
             )
         )
-        stack.callback(sweeper.cancel)
+        telling = tasks.create_task(fanout.run())
+        stack.callback(lambda: [task.cancel() for task in (sweeper, telling)])
         bound = await stack.enter_async_context(
             serve(
                 settings.own_address,
@@ -78,7 +83,9 @@ async def running(
             )
         )
         if join:
-            await stack.enter_async_context(joined(settings.gateway_address, "registry", bound.address, token=token))
+            await stack.enter_async_context(
+                joined(settings.gateway_address, "registry", settings.advertised(bound.address), token=token)
+            )
         yield bound
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -12,12 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as internal_pb
 from fnmesh.registry.v1 import api_key_pb2, function_pb2, revision_pb2, secret_pb2, workspace_pb2
 from mesh.names import API_KEY, BUILD, FUNCTION, REVISION, SECRET, WORKSPACE, format_name
-from registry_svc import rules
+from registry_svc import cluster_rules, rules
 from registry_svc.domain import (
     Access,
     ApiKey,
     Artifact,
     ArtifactKind,
+    Cluster,
     EventFormat,
     Function,
     Limits,
@@ -33,6 +35,8 @@ from registry_svc.domain import (
 )
 
 E = TypeVar("E", bound=IntEnum)
+CLUSTER_INSTANCES = 10
+"""Most instances where a cluster changes their number and nothing is said."""
 
 
 def to_timestamp(value: datetime | None) -> Timestamp | None:
@@ -120,6 +124,7 @@ def function_to_proto(function: Function, *, env: str = "masked") -> function_pb
         number=function.number,
         source_digest=function.source_digest,
         invocation_url=spec.invocation_url,
+        cluster=function_pb2.ClusterSettings(**asdict(spec.cluster)) if spec.cluster != Cluster() else None,
     )
 
 
@@ -164,6 +169,7 @@ def spec_from_proto(message: function_pb2.Function, stored_env: Mapping[str, str
         access=enum_of(Access, message.access, "access") or Access.PUBLIC,
         labels=rules.labels(message.labels),
         invocation_url=message.invocation_url,
+        cluster=_cluster(message.cluster),
     )
 
 
@@ -175,6 +181,26 @@ def _scaling(function: function_pb2.Function) -> Scaling:
         message.max_instances,
         _milliseconds(message.idle_ttl) if message.HasField("idle_ttl") else 0,
         least_by_default=0 if is_spin else 1,
+        most_by_default=CLUSTER_INSTANCES if scales_in_cluster(function) else 1,
+    )
+
+
+def scales_in_cluster(function: function_pb2.Function) -> bool:
+    """Whether a cluster changes the number of its instances."""
+    return function.target == function_pb2.TARGET_KUBERNETES and function.cluster.autoscaling
+
+
+def _cluster(message: function_pb2.ClusterSettings) -> Cluster:
+    return cluster_rules.checked(
+        Cluster(
+            context=message.context,
+            namespace=message.namespace,
+            app_name=message.app_name,
+            service_account=message.service_account,
+            use_spot=message.use_spot,
+            autoscaling=message.autoscaling,
+            image_pull_secrets=tuple(message.image_pull_secrets),
+        )
     )
 
 

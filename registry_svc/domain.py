@@ -90,6 +90,19 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """How a function is run on a Kubernetes cluster; what is empty is left to deploy_svc."""
+
+    context: str = ""
+    namespace: str = ""
+    app_name: str = ""
+    service_account: str = ""
+    use_spot: bool = False
+    autoscaling: bool = False
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """What a revision freezes: with an artifact, all that its instances need to run."""
 
@@ -115,6 +128,7 @@ class Spec:
     labels: Mapping[str, str] = field(default_factory=dict)
     invocation_url: str = ""
     """Where direct invokes go while nothing is deployed."""
+    cluster: Cluster = field(default_factory=Cluster)
 
 
 @dataclass(frozen=True)

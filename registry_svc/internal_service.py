@@ -61,6 +61,7 @@ class RegistryInternalServicer(pb_grpc.RegistryInternalServiceServicer):
                 request.build_uid,
                 runtime=convert.enum_of(Runtime, request.runtime, "runtime"),
                 default_target=convert.enum_of(Target, request.default_target, "default_target"),
+                local_target=convert.enum_of(Target, request.local_target, "local_target"),
                 deploy=request.deploy,
                 source_digest=rules.source_digest(request.source_digest),
             )

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.message import Message
+
 from fnmesh.registry.v1 import function_pb2
 from registry_svc import rules
 from registry_svc.context import check_mask
+from registry_svc.convert import scales_in_cluster
 
 _MESSAGES = {
     "limits": ("memory_bytes", "cpu_millis", "timeout", "concurrency"),
     "scaling": ("min_instances", "max_instances", "idle_ttl"),
+    "cluster": tuple(function_pb2.ClusterSettings.DESCRIPTOR.fields_by_name),
 }
+_MOST = "scaling.max_instances"
 FUNCTION_FIELDS = frozenset(
     {
         *("display_name", "description", "path", "methods", "runtime", "target", "env", "limits", "scaling"),
-        *("event_format", "access", "handler", "labels", "source_digest", "invocation_url"),
+        *("event_format", "access", "handler", "labels", "source_digest", "invocation_url", "cluster"),
         *(f"{outer}.{inner}" for outer, names in _MESSAGES.items() for inner in names),
     }
 )
@@ -40,6 +45,8 @@ def merged(current: function_pb2.Function, given: function_pb2.Function, paths: 
             _copy_field(getattr(result, outer), getattr(given, outer), inner)
         else:
             _copy_field(result, given, outer)
+    if scales_in_cluster(result) and not scales_in_cluster(current) and not {"scaling", _MOST} & set(plain):
+        _forget_default_most(result.scaling)
     for key in keys:
         if key in given.env:
             result.env[key] = given.env[key]
@@ -48,16 +55,22 @@ def merged(current: function_pb2.Function, given: function_pb2.Function, paths: 
     return result
 
 
+def _forget_default_most(scaling: function_pb2.Scaling) -> None:
+    """Where a cluster begins to change the number of instances, the default for one machine is not what is meant."""
+    if scaling.max_instances == max(1, scaling.min_instances):
+        scaling.ClearField("max_instances")
+
+
 def _copy_field(
-    target: function_pb2.Function | function_pb2.Limits | function_pb2.Scaling,
-    source: function_pb2.Function | function_pb2.Limits | function_pb2.Scaling,
+    target: Message,
+    source: Message,
     name: str,
 ) -> None:
     """Copies one field, of whatever kind: merging a message that has only that field."""
     only = type(source)()
-    only.CopyFrom(source)  # type: ignore[arg-type]
+    only.CopyFrom(source)
     for field, _ in source.ListFields():
         if field.name != name:
-            only.ClearField(field.name)  # type: ignore[arg-type]
-    target.ClearField(name)  # type: ignore[arg-type]
-    target.MergeFrom(only)  # type: ignore[arg-type]
+            only.ClearField(field.name)
+    target.ClearField(name)
+    target.MergeFrom(only)

@@ -63,15 +63,22 @@ async def create_revision(
     *,
     runtime: Runtime,
     default_target: Target,
+    local_target: Target = Target.UNSPECIFIED,
     deploy: bool,
     source_digest: str = "",
 ) -> tuple[Function, Revision]:
-    """A PENDING revision with the function's settings as they are; the same one for the same build."""
+    """A PENDING revision with the function's settings as they are; the same one for the same build.
+
+    One that is not run on the cluster gets the `local_target` instead, if there is one.
+    """
     function = await context.function(conn, function_name, field="function")
     known = await context.functions.revision_of_build(conn, function.uid, build_uid)
     if known is not None:
         return function, known
     number = function.latest_number + 1
+    target = function.spec.target or default_target
+    if target is Target.KUBERNETES:
+        target = local_target or target
     spec = replace(function.spec, runtime=function.spec.runtime or runtime)
     revision = Revision(
         function_uid=function.uid,
@@ -81,7 +88,7 @@ async def create_revision(
         code_number=number,
         create_time=context.clock.now(),
         runtime=runtime or spec.runtime,
-        target=spec.target or default_target,
+        target=target,
         build_uid=build_uid,
         deploy=deploy,
     )

@@ -224,13 +224,18 @@ def limits(memory_bytes: int, cpu_millis: int, timeout_ms: int, concurrency: int
 
 
 def scaling(
-    min_instances: int | None, max_instances: int, idle_ttl_ms: int = 0, *, least_by_default: int = 1
+    min_instances: int | None,
+    max_instances: int,
+    idle_ttl_ms: int = 0,
+    *,
+    least_by_default: int = 1,
+    most_by_default: int = 1,
 ) -> Scaling:
     """Scaling with its defaults. SCALING_INVALID."""
     least = least_by_default if min_instances is None else min_instances
     if not 0 <= least <= 100:
         refuse("SCALING_INVALID", "scaling.min_instances", "min_instances must be 0 to 100.")
-    most = max_instances or max(1, least)
+    most = max_instances or max(most_by_default, least)
     if not 1 <= most <= 100:
         refuse("SCALING_INVALID", "scaling.max_instances", "max_instances must be 1 to 100.")
     if least > most:

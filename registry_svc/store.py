@@ -16,6 +16,7 @@ from registry_svc.domain import (
     Access,
     Artifact,
     ArtifactKind,
+    Cluster,
     DeploymentState,
     EventFormat,
     Function,
@@ -286,6 +287,7 @@ class FunctionStore:
                 access=Access(spec["access"]),
                 labels=spec["labels"],
                 invocation_url=spec.get("invocation_url", ""),
+                cluster=_cluster(spec.get("cluster", {})),
             ),
             served=tuple(columns.pop("served")),
             deployment_state=DeploymentState(columns.pop("deployment_state")),
@@ -308,6 +310,7 @@ class FunctionStore:
                 "access": int(spec.access),
                 "labels": dict(spec.labels),
                 "invocation_url": spec.invocation_url,
+                "cluster": asdict(spec.cluster),
             },
             "served": list(function.served),
             "deployment_state": int(function.deployment_state),
@@ -354,6 +357,10 @@ class FunctionStore:
 
 def _run_settings(stored: dict[str, Any], env: dict[str, str]) -> RunSettings:
     return RunSettings(env, Limits(**stored["limits"]), stored["handler"], EventFormat(stored["event_format"]))
+
+
+def _cluster(stored: dict[str, Any]) -> Cluster:
+    return Cluster(**stored | {"image_pull_secrets": tuple(stored.get("image_pull_secrets", ()))})
 
 
 def _run_values(run: RunSettings) -> dict[str, Any]:

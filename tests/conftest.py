@@ -35,6 +35,7 @@ _SLOW_FIRST = ("badinput", "integration", "contract", "unit")
 
 def pytest_configure(config: pytest.Config) -> None:
     require.required()  # a name that is unknown ends the run here
+    os.environ.pop("KUBECONFIG", None)  # deploy_svc would take it: tests name the cluster they mean
     if _is_controller(config):
         os.environ["FNMESH_TEST_RUN"] = str(os.getpid())  # workers inherit it
 

@@ -20,10 +20,21 @@ if TYPE_CHECKING:
     from build_svc.oci.session import Answer, Session
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+ANY_MANIFEST = ", ".join(
+    (
+        MANIFEST,
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+)
+"""What registries are asked for where it does not matter who made the image, and for how many machines."""
 _PIECE_BYTES = 256 * 1024
 _CHUNK_BYTES = 8 * 1024 * 1024
 _LOST = (404, 416)
 """What a registry answers that knows nothing of an upload (any more)."""
+_DELETED = (200, 202, 204, 404)
+_NOT_DELETED = (400, 403, 405, 501)
 _OCTETS = {"content-type": "application/octet-stream"}
 Progress = Callable[[int], Awaitable[None]]
 
@@ -84,7 +95,7 @@ class RegistryClient:
                 "HEAD",
                 self._manifest(reference),
                 expect=(200, 404),
-                headers={"accept": MANIFEST},
+                headers={"accept": ANY_MANIFEST},
                 doing="say what it has",
             )
             return answer.headers.get("docker-content-digest") if answer.status == 200 else None
@@ -112,12 +123,23 @@ class RegistryClient:
             await self._session.tried(lambda reference=reference: put(reference))  # type: ignore[misc]
         return digest
 
-    async def pull_manifest(self, reference: str) -> tuple[bytes, str]:
+    async def delete_manifest(self, digest: str) -> bool:
+        """Deletes a manifest, which may be gone already; False where the registry deletes nothing for us."""
+
+        async def delete() -> bool:
+            answer = await self._session.call(
+                "DELETE", self._manifest(digest), expect=(*_DELETED, *_NOT_DELETED), doing="delete it"
+            )
+            return answer.status in _DELETED
+
+        return await self._session.tried(delete)
+
+    async def pull_manifest(self, reference: str, *, accept: str = MANIFEST) -> tuple[bytes, str]:
         """A manifest by tag or digest, and its digest; checked where the reference is one."""
 
         async def pull() -> tuple[bytes, str]:
             answer = await self._session.call(
-                "GET", self._manifest(reference), expect=(200,), headers={"accept": MANIFEST}, doing="have it"
+                "GET", self._manifest(reference), expect=(200,), headers={"accept": accept}, doing="have it"
             )
             digest = digest_of(answer.body)
             if reference.startswith("sha256:") and digest != reference:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,7 +34,7 @@ class Hosts:
         name = hashlib.sha256(f"{host.path}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:16]
         copy = self._directory / f"{host.kind}-{name}"
         if not copy.is_file():
-            draft = copy.with_name(f".{copy.name}")
+            draft = copy.with_name(f".{copy.name}-{os.getpid()}")
             shutil.copyfile(host.path, draft)
             draft.chmod(0o755)
             draft.replace(copy)

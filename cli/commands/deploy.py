@@ -14,13 +14,15 @@ from cli.options import DEFAULT_WORKSPACE, Json, Server, parse_pairs
 if TYPE_CHECKING:
     from fnmesh.client import Deploy
 
+_CLUSTER = "On a cluster (--target kubernetes)"
+
 
 def deploy(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A directory, a single file or a .zip.")],
     name: Annotated[str | None, typer.Option(help="Name; that of the source where not given.")] = None,
     path: Annotated[str | None, typer.Option(help="Answers at /api/PATH; its name where not given.")] = None,
     method: Annotated[list[str] | None, typer.Option("--method", help="HTTP method; repeat it.")] = None,
-    target: Annotated[str | None, typer.Option(help="process, docker or spin.")] = None,
+    target: Annotated[str | None, typer.Option(help="process, docker, spin or kubernetes.")] = None,
     runtime: Annotated[str | None, typer.Option(help="python, node or spin; found out where not given.")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", "-e", metavar="K=V", help="Repeat it.")] = None,
     memory: Annotated[str | None, typer.Option(help="Of each instance, such as 256Mi.")] = None,
@@ -39,6 +41,24 @@ def deploy(
     handler: Annotated[str | None, typer.Option(help="What to call in the entry file.")] = None,
     description: Annotated[str | None, typer.Option(help="Free text.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", metavar="K=V", help="Repeat it.")] = None,
+    context: Annotated[
+        str | None, typer.Option(help="Which cluster: a context of the mesh's kubeconfig.", rich_help_panel=_CLUSTER)
+    ] = None,
+    namespace: Annotated[str | None, typer.Option(help="Of the cluster.", rich_help_panel=_CLUSTER)] = None,
+    app_name: Annotated[
+        str | None, typer.Option(help="Name on the cluster; the function's where not given.", rich_help_panel=_CLUSTER)
+    ] = None,
+    service_account: Annotated[str | None, typer.Option(help="Of its pods.", rich_help_panel=_CLUSTER)] = None,
+    use_spot: Annotated[
+        bool | None, typer.Option(help="On nodes that may be taken away at short notice.", rich_help_panel=_CLUSTER)
+    ] = None,
+    autoscaling: Annotated[
+        bool | None, typer.Option(help="The cluster changes the number of pods.", rich_help_panel=_CLUSTER)
+    ] = None,
+    pull_secret: Annotated[
+        list[str] | None,
+        typer.Option("--pull-secret", metavar="NAME", help="Pulls its image; repeat it.", rich_help_panel=_CLUSTER),
+    ] = None,
     workspace: Annotated[str | None, typer.Option("--workspace", "-w", metavar="NAME")] = None,
     server: Server = None,
     as_json: Json = False,
@@ -58,6 +78,8 @@ def deploy(
             timeout=timeout, concurrency=concurrency, event_format=event_format, access=access,
             handler=handler, labels=parse_pairs(label) if label else None,
             min_instances=min_instances, max_instances=max_instances, idle_ttl=idle_ttl,
+            context=context, namespace=namespace, app_name=app_name, service_account=service_account,
+            use_spot=use_spot, autoscaling=autoscaling, pull_secrets=pull_secret,
         )  # fmt: skip
         _deploy(mesh.deploy(source, settings), as_json=as_json)
 

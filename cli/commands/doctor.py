@@ -15,7 +15,7 @@ from cli.output import print_facts, print_json, print_table
 class Finding:
     """One thing looked at.
 
-    state: ok; no (something optional is not there); later (no version of the mesh uses it yet); failed.
+    state: ok; no (something optional is not there); failed.
     get: how to get it, where it is not there and can be had.
     """
 
@@ -68,7 +68,9 @@ def _look_at_mesh(server: str | None) -> Iterator[Finding]:
             for one in targets.targets:
                 word = function_pb2.Target.Name(one.target).removeprefix("TARGET_").lower()
                 default = "; the default" if one.target == targets.default_target else ""
-                yield Finding(f"target: {word}", "ok" if one.available else "no", one.message.rstrip(".") + default)
+                contexts = f"; contexts: {', '.join(one.contexts)}" if one.contexts else ""
+                told = one.message.rstrip(".") + contexts + default
+                yield Finding(f"target: {word}", "ok" if one.available else "no", told)
     except Unreachable as error:
         yield Finding("mesh", "failed", explain(error))
     except FnmeshError as error:

@@ -111,6 +111,7 @@ def _show_function(function: function_pb2.Function, url: str) -> None:
             ),
             ("runtime", word(pb.Runtime, function.runtime, "RUNTIME_")),
             ("target", word(pb.Target, function.target, "TARGET_")),
+            ("cluster", _cluster(function) if function.target == pb.TARGET_KUBERNETES else ""),
             (
                 "limits",
                 f"{show_bytes(limits.memory_bytes)}, {limits.cpu_millis / 1000:g} CPU, "
@@ -123,6 +124,22 @@ def _show_function(function: function_pb2.Function, url: str) -> None:
             ("updated", ago(function.update_time)),
         )
     )
+
+
+def _cluster(function: function_pb2.Function) -> str:
+    """Where on a cluster it is, and how; what it does not say is for the mesh's settings to say."""
+    found = function.cluster
+    scaling = function.scaling
+    pods = f"{max(1, scaling.min_instances)} to {scaling.max_instances} pods" if found.autoscaling else ""
+    parts = {
+        "context": found.context,
+        "namespace": found.namespace,
+        "app": found.app_name,
+        "service account": found.service_account,
+        "pull secrets": " ".join(found.image_pull_secrets),
+    }
+    shown = [f"{name} {value}" for name, value in parts.items() if value]
+    return ", ".join([*shown, *([pods] if pods else []), *(["spot nodes"] if found.use_spot else [])]) or "defaults"
 
 
 def _show_revisions(revisions: object, serving: str) -> None:

@@ -58,8 +58,8 @@ class Command:
 
 # Of options and arguments that take text: what it can be.
 _KNOWN_WORDS = {
-    "target": ("process", "docker"),
-    "runtime": ("python", "node"),
+    "target": ("process", "docker", "spin", "kubernetes"),
+    "runtime": ("python", "node", "spin"),
     "event_format": ("v2", "body"),
     "access": ("public", "key"),
     "scope": ("admin", "deploy", "invoke"),

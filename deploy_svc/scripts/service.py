@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 from deploy_svc.ports import Exit
@@ -20,10 +20,14 @@ _RUN = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class ScriptServicer(pb_grpc.ScriptServiceServicer):
-    """Runs scripts on targets by name. Nothing is begun before what a predecessor left has ended."""
+    """Runs scripts on targets by name. Nothing is begun before what a predecessor left has ended.
 
-    def __init__(self, targets: Mapping[str, ScriptTarget]) -> None:
+    `leads` raises Unavailable where another process leads: it has to be asked instead.
+    """
+
+    def __init__(self, targets: Mapping[str, ScriptTarget], leads: Callable[[], None]) -> None:
         self._targets = targets
+        self._leads = leads
         self._running: set[str] = set()
         self._swept: set[str] = set()
         self._sweeping = asyncio.Lock()
@@ -37,6 +41,7 @@ class ScriptServicer(pb_grpc.ScriptServiceServicer):
                 log.info("scripts_not_swept", target=name, reason=error.reason)
 
     async def RunScript(self, request: pb.RunScriptRequest, context: Any) -> AsyncIterator[pb.RunScriptResponse]:
+        self._leads()
         spec, target = _spec(request), self._targets.get(request.target)
         if target is None:
             raise InvalidArgument("TARGET_INVALID", f"There is no target '{request.target}' for scripts.")

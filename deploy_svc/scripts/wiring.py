@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -19,8 +19,8 @@ _THREADS = 4
 
 
 @asynccontextmanager
-async def open_scripts(settings: DeploySettings) -> AsyncIterator[ScriptServicer]:
-    """The service, with what its predecessor left ended where that could be done."""
+async def open_scripts(settings: DeploySettings, leads: Callable[[], None]) -> AsyncIterator[ScriptServicer]:
+    """The service; `sweep` it before it is used."""
     executor = ThreadPoolExecutor(_THREADS, "deploy-script")
     daemon = Daemon(settings.deploy_docker_host)
     data, mesh_id = settings.data_dir.absolute(), settings.read_mesh_id()
@@ -38,9 +38,7 @@ async def open_scripts(settings: DeploySettings) -> AsyncIterator[ScriptServicer
     }
     targets: dict[str, ScriptTarget] = {"process": processes, "docker": DockerScripts(daemon, mesh_id, images)}
     try:
-        scripts = ScriptServicer(targets)
-        await scripts.sweep()
-        yield scripts
+        yield ScriptServicer(targets, leads)
     finally:
         daemon.close()
         executor.shutdown(cancel_futures=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from deploy_svc.domain import Instance, Target
@@ -36,10 +36,12 @@ class Sampler:
         meters: Sequence[Meter],
         store: UsageStore,
         clock: Clock,
+        keeps: Callable[[], bool] = lambda: True,
         *,
         interval_s: float,
     ) -> None:
         self._instances, self._meters, self._store, self._clock = instances, meters, store, clock
+        self._keeps = keeps
         self._interval_s = interval_s
         self._tallies: dict[Target, Tally] = defaultdict(Tally)
         self._unwritten: list[TargetMinute] = []
@@ -61,7 +63,8 @@ class Sampler:
                     log.warning("usage_not_read", target=meter.target, reason=error.reason)
                 self._silent.add(meter.target)
                 self._tallies[meter.target].now = {}
-        await self._store.put(self._unwritten)
+        if self._keeps():  # of several processes that measure, one
+            await self._store.put(self._unwritten)
         self._unwritten = []
 
     async def _measure(self, meter: Meter, instances: Sequence[Instance]) -> None:

@@ -11,14 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from fnmesh.build.v1 import build_service_pb2 as build_pb
-from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
 from fnmesh.registry.v1 import function_pb2
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
-from gateway.rest import convert, sources, words
+from gateway.rest import cluster_deploys, convert, sources, words
 from gateway.rest.caller import Caller, Mesh
 from gateway.rest.codes import Code
 from gateway.rest.problems import answers
-from mesh.errors import AlreadyExists, NotFound, Unimplemented
+from mesh.errors import AlreadyExists, NotFound
 
 router = APIRouter(tags=["callbacks"])
 
@@ -189,8 +188,8 @@ async def delete_callback(callback_id: Number, mesh: Mesh) -> None:
     await mesh.registry.DeleteFunction(registry_pb.DeleteFunctionRequest(name=function.name))
 
 
-@router.post("/deploy/", status_code=202, responses=answers(404, 501), summary="Deploy or undeploy a callback")
-@router.post("/callback/deploy", status_code=202, responses=answers(404, 501), summary="The older spelling")
+@router.post("/deploy/", status_code=202, responses=answers(404, 409), summary="Deploy or undeploy a callback")
+@router.post("/callback/deploy", status_code=202, responses=answers(404, 409), summary="The older spelling")
 async def deploy_callback(given: DeployIn, mesh: Mesh) -> DeployBegun:
     function = await _find(mesh, given.callback_id)
     if not given.status:
@@ -198,7 +197,7 @@ async def deploy_callback(given: DeployIn, mesh: Mesh) -> DeployBegun:
         return DeployBegun(callback_id=given.callback_id, status="undeploying", task_id=str(uuid.uuid4()))
     target = convert.target_of(given.c_type) if given.c_type else function.target
     if target == function_pb2.TARGET_KUBERNETES:
-        await _check_cluster(mesh)
+        await cluster_deploys.check(mesh)
     if target != function.target:
         request = registry_pb.UpdateFunctionRequest(
             function=function_pb2.Function(name=function.name, target=target), defer_rollout=True
@@ -209,13 +208,6 @@ async def deploy_callback(given: DeployIn, mesh: Mesh) -> DeployBegun:
     build.build.deploy = True
     made = await mesh.build.CreateBuild(build)
     return DeployBegun(callback_id=given.callback_id, status="deploying", task_id=made.uid)
-
-
-async def _check_cluster(mesh: Caller) -> None:
-    """Raises Unimplemented where this mesh cannot deploy to a cluster."""
-    for one in (await mesh.deploy.ListTargets(deploy_pb.ListTargetsRequest())).targets:
-        if one.target == function_pb2.TARGET_KUBERNETES and not one.available:
-            raise Unimplemented("TARGET_UNAVAILABLE", f"Nothing is deployed to Kubernetes. {one.message}")
 
 
 async def _create(mesh: Caller, function: function_pb2.Function) -> function_pb2.Function:

@@ -21,7 +21,9 @@ _EXAMPLE: JsonDict = {
     "use_spot": False,
 }
 
-Namespace = Annotated[str, Field(pattern=_NAMESPACE, description="On this machine there is `default` only.")]
+Namespace = Annotated[
+    str, Field(pattern=_NAMESPACE, description="Of the cluster; where the mesh has none, there is `default`.")
+]
 AppName = Annotated[str, Field(pattern=APP)]
 Quantity = Annotated[str, Field(max_length=20, pattern=r"^[0-9]{1,9}(\.[0-9]{1,3})?[A-Za-z]{0,2}$")]
 

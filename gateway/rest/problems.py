@@ -27,6 +27,8 @@ _CODES = {
     415: ("INVALID_ARGUMENT", "MEDIA_TYPE_UNKNOWN"),
 }
 
+_SPINKUBE = "SPINKUBE_NOT_INSTALLED"
+
 
 class Problem(BaseModel):
     """What went wrong."""
@@ -79,6 +81,8 @@ async def _mesh_error(request: Request, error: Exception) -> JSONResponse:
             for name, text in error.fields.items()
         ]
         return _invalid(complaints or [{"loc": ["body"], "msg": error.message, "type": error.reason}], error.reason)
+    if error.reason == _SPINKUBE:
+        return _problem(412, error.message, error.code.name, error.reason, {})
     if isinstance(error, FailedPrecondition) and error.reason != "NOT_DEPLOYED":
         return _problem(409, error.message, error.code.name, error.reason, {})
     if error.reason == "SOURCE_TOO_LARGE":

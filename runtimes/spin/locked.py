@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,13 +90,16 @@ def image_config(locked: bytes) -> bytes:
     return json.dumps(config, separators=(",", ":")).encode()
 
 
-def image_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
+def image_manifest(
+    config: Descriptor, layers: Sequence[Descriptor], annotations: Mapping[str, str] | None = None
+) -> bytes:
     """The image's manifest; the locked application is the last layer."""
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": _descriptor(config),
         "layers": [_descriptor(layer) for layer in layers],
+        **({"annotations": dict(annotations)} if annotations else {}),
     }
     return json.dumps(manifest, separators=(",", ":")).encode()
 

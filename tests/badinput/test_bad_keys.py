@@ -24,11 +24,11 @@ METHODS = {method.name: method for method in known_methods()}
 CODE = grpc.StatusCode
 ALL = ("admin", "deploy", "invoke")
 OF_NO_WORKSPACE = {
-    "ListTargets", "ListWorkspaces", "ListApiKeys", "UploadSource", "ImportSource", "ListFunctionUsage",
-    "GetTargetUsage",
+    "ListTargets", "ListWorkspaces", "ListApiKeys", "UploadSource", "ImportSource", "ResolveImage", "ListFunctionUsage",
+    "GetTargetUsage", "RenderManifests",
 }  # fmt: skip
 """They work for any good key; what they list is the key's own."""
-WORKED = {"ImportSource": CODE.UNAVAILABLE}
+WORKED = {"ImportSource": CODE.UNAVAILABLE, "ResolveImage": CODE.UNAVAILABLE}
 """What a call answers that nothing is wrong with: there is no registry here."""
 FOR_INVOKE = {
     "Invoke", "InvokeStream", "GetExecution", "ListExecutions",

@@ -102,6 +102,7 @@ class Revision:
 
     files: Mapping[str, str | bytes] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     runtime: int = function_pb2.RUNTIME_PYTHON
     target: int = function_pb2.TARGET_PROCESS
     image: str = ""
@@ -173,6 +174,7 @@ class DeployHarness:
                 target=revision.target,  # type: ignore[arg-type]
             ),
             env=revision.env,
+            secrets=revision.secrets,
             handler="handler",
             event_format=function_pb2.EVENT_FORMAT_HTTP_V2,
             function_display_name=uid.removeprefix("fn-"),
@@ -180,7 +182,8 @@ class DeployHarness:
 
     async def want(
         self, uid: str, number: int, revision: Revision | None = None, *, instances: int = 1, deleted: bool = False,
-        running: bool = True,
+        running: bool = True, most: int = 0, idle_ttl_s: float = 0, cluster: function_pb2.ClusterSettings | None = None,
+        name: str = "",
     ) -> None:  # fmt: skip
         """Want a revision of a function to serve."""
         if revision is not None:
@@ -188,11 +191,14 @@ class DeployHarness:
         function = function_pb2.Function(
             name=f"workspaces/ws-default/functions/{uid}",
             uid=uid,
-            display_name=uid.removeprefix("fn-"),
+            display_name=name or uid.removeprefix("fn-"),
             target=self.registry.workloads[uid, number].revision.target,
             running=running,
-            scaling=function_pb2.Scaling(min_instances=instances, max_instances=max(1, instances)),
+            scaling=function_pb2.Scaling(min_instances=instances, max_instances=max(1, instances, most)),
+            cluster=cluster,
         )
+        if idle_ttl_s:
+            function.scaling.idle_ttl.FromMilliseconds(round(idle_ttl_s * 1000))
         await self.registry.put(
             internal_pb.FunctionSnapshot(function=function, serving_revision_number=number, deleted=deleted)
         )
@@ -318,8 +324,8 @@ class Watcher:
 
 
 @asynccontextmanager
-async def harness(docker_host: str = "") -> AsyncIterator[DeployHarness]:
-    """A harness with its registry running; what is left of instances is reaped at the end."""
+async def harness(docker_host: str = "", *, reaps: bool = True) -> AsyncIterator[DeployHarness]:
+    """A harness with its registry running; what is left of instances is reaped at the end, where there can be any."""
     base = Path(tempfile.mkdtemp(prefix="fnd-", dir="/tmp"))
     try:
         one = DeployHarness(base, docker_host)
@@ -329,7 +335,8 @@ async def harness(docker_host: str = "") -> AsyncIterator[DeployHarness]:
                 yield one
             finally:
                 one.kill()
-                await asyncio.to_thread(one.reap)
+                if reaps:
+                    await asyncio.to_thread(one.reap)
     finally:
         await asyncio.to_thread(remove_tree, base)
 

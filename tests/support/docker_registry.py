@@ -33,9 +33,10 @@ def why_missing() -> str | None:
 class DockerRegistry:
     """A running registry; `address` is its host and port."""
 
-    def __init__(self, directory: Path, *, user: bool = False) -> None:
+    def __init__(self, directory: Path, *, user: bool = False, deletes: bool = False) -> None:
         self._directory = directory
         self._user = user
+        self._deletes = deletes
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"127.0.0.1:{free_port()}"
 
@@ -55,6 +56,10 @@ class DockerRegistry:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def forget(self, repository: str) -> None:
+        """A repository is gone from its storage, as after somebody has cleaned up there."""
+        shutil.rmtree(self._directory / "data/docker/registry/v2/repositories" / repository)
 
     def skopeo(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs skopeo as the user that may use this registry."""
@@ -77,7 +82,10 @@ class DockerRegistry:
         config: dict[str, Any] = {
             "version": 0.1,
             "log": {"level": "info", "accesslog": {"disabled": False}},
-            "storage": {"filesystem": {"rootdirectory": str(self._directory / "data")}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self._directory / "data")},
+                "delete": {"enabled": self._deletes},
+            },
             "http": {"addr": self.address},
         }
         if self._user:
@@ -101,10 +109,10 @@ class RegistryEnded(Exception):
 
 
 @contextmanager
-def running_registry(directory: Path, *, user: bool = False) -> Iterator[DockerRegistry]:
-    """One that serves until the context is left."""
+def running_registry(directory: Path, *, user: bool = False, deletes: bool = False) -> Iterator[DockerRegistry]:
+    """One that serves until the context is left; `deletes` what it is asked to delete."""
     for attempt in range(_ATTEMPTS):
-        registry = DockerRegistry(directory / f"registry-{attempt}", user=user)
+        registry = DockerRegistry(directory / f"registry-{attempt}", user=user, deletes=deletes)
         try:
             registry.start()
         except RegistryEnded as error:  # somebody else has taken the port meanwhile

@@ -89,6 +89,7 @@ class World:
             "GetRevision": [registry.GetRevisionRequest(name=f"{self.function}/revisions/1")],
             "ListRevisions": [registry.ListRevisionsRequest(parent=self.function)],
             "ImportSource": [build.ImportSourceRequest(image="127.0.0.1:1/nobody/listens:there")],
+            "ResolveImage": [build.ResolveImageRequest(image="127.0.0.1:1/nobody/listens:there")],
             "GetSource": [build.GetSourceRequest(function=self.function)],
             "GetBuild": [build.GetBuildRequest(name=self.build)],
             "ListBuilds": [build.ListBuildsRequest(parent=self.function)],
@@ -97,6 +98,9 @@ class World:
             "GetDeployment": [deploy.GetDeploymentRequest(name=f"{self.function}/deployment")],
             "WatchDeployment": [deploy.WatchDeploymentRequest(name=f"{self.function}/deployment")],
             "ReadLogs": [deploy.ReadLogsRequest(parent=self.function)],
+            "RenderManifests": [
+                deploy.RenderManifestsRequest(function=function_pb2.Function(display_name=fresh), image="a.b/c:1")
+            ],
             "ListTargets": [deploy.ListTargetsRequest()],
             "GetFunctionUsage": [usage.GetFunctionUsageRequest(name=self.function)],
             "ListFunctionUsage": [usage.ListFunctionUsageRequest(parent="workspaces/-/functions/-")],

@@ -13,7 +13,12 @@ from fnmesh.client.units import parse_cpu, parse_duration, parse_memory
 from fnmesh.registry.v1 import function_pb2 as pb
 
 RUNTIMES = {"python": pb.RUNTIME_PYTHON, "node": pb.RUNTIME_NODE, "spin": pb.RUNTIME_SPIN}
-TARGETS = {"process": pb.TARGET_PROCESS, "docker": pb.TARGET_DOCKER, "spin": pb.TARGET_SPIN}
+TARGETS = {
+    "process": pb.TARGET_PROCESS,
+    "docker": pb.TARGET_DOCKER,
+    "spin": pb.TARGET_SPIN,
+    "kubernetes": pb.TARGET_KUBERNETES,
+}
 EVENT_FORMATS = {"v2": pb.EVENT_FORMAT_HTTP_V2, "body": pb.EVENT_FORMAT_BODY}
 ACCESS = {"public": pb.ACCESS_PUBLIC, "key": pb.ACCESS_KEY}
 _MOST_WHOLE = 2**31 - 1
@@ -24,8 +29,10 @@ class FunctionSettings:
     """What may be said about a function when it is deployed. None leaves it as it is, or at its default.
 
     memory: bytes or `256Mi`; cpu: `0.5`; timeout: `10s` or seconds; runtime: python | node | spin;
-    target: process | docker | spin; event_format: v2 | body; access: public | key.
+    target: process | docker | spin | kubernetes; event_format: v2 | body; access: public | key.
     `env` adds to the variables that are there, and replaces those of the same name.
+    context (of the mesh's kubeconfig), namespace, app_name, service_account, use_spot, autoscaling and pull_secrets
+    say how it is run on a cluster.
     """
 
     name: str | None = None
@@ -47,6 +54,13 @@ class FunctionSettings:
     min_instances: int | None = None
     max_instances: int | None = None
     idle_ttl: str | float | timedelta | None = None
+    context: str | None = None
+    namespace: str | None = None
+    app_name: str | None = None
+    service_account: str | None = None
+    use_spot: bool | None = None
+    autoscaling: bool | None = None
+    pull_secrets: Sequence[str] | None = None
 
     def over(self, base: FunctionSettings) -> FunctionSettings:
         """These settings, and where they say nothing those of `base`; env and labels are merged by key."""
@@ -82,6 +96,11 @@ class FunctionSettings:
         put("limits.concurrency", _whole("concurrency", self.concurrency))
         put("scaling.min_instances", _whole("min_instances", self.min_instances, zero=True))
         put("scaling.max_instances", _whole("max_instances", self.max_instances))
+        for name in ("context", "namespace", "app_name", "service_account", "use_spot", "autoscaling"):
+            put(f"cluster.{name}", getattr(self, name))
+        if self.pull_secrets is not None:
+            function.cluster.image_pull_secrets.extend(self.pull_secrets)
+            mask.append("cluster.image_pull_secrets")
         if self.timeout is not None:
             function.limits.timeout.FromTimedelta(parse_duration(self.timeout))
             mask.append("limits.timeout")
@@ -120,7 +139,8 @@ def parse_settings_toml(text: str, where: str = "fnmesh.toml") -> FunctionSettin
     return FunctionSettings(**table)
 
 
-_LISTS, _TABLES = {"methods"}, {"env", "labels"}
+_LISTS, _TABLES = {"methods", "pull_secrets"}, {"env", "labels"}
+_SWITCHES = {"use_spot", "autoscaling"}
 _WHOLE_NUMBERS = {"concurrency", "min_instances", "max_instances"}
 _AMOUNTS = {"memory", "cpu", "timeout", "idle_ttl"}
 
@@ -131,6 +151,8 @@ def _check_type(where: str, key: str, value: object) -> None:
     elif key in _TABLES:
         good = isinstance(value, dict) and not any(isinstance(v, dict | list) for v in value.values())
         wanted = "a table"
+    elif key in _SWITCHES:
+        good, wanted = isinstance(value, bool), "true or false"
     elif key in _WHOLE_NUMBERS:
         good, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
     elif key in _AMOUNTS:

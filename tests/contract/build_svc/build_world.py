@@ -48,6 +48,8 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
         self.deleted: asyncio.Queue[str] = asyncio.Queue()
         self.keys: dict[str, str] = {}
         self.down = False
+        self.moved_to: function_pb2.Target.ValueType = function_pb2.TARGET_UNSPECIFIED
+        """The target of all functions by the time that a revision is made."""
         self.add("hello")
 
     def add(self, name: str, **settings: Any) -> function_pb2.Function:
@@ -72,11 +74,14 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
         function = self._find(request.function)
         if request.build_uid not in self.of_build:
             number = len(self.revisions) + 1
+            target = self.moved_to or function.target or request.default_target
+            if target == function_pb2.TARGET_KUBERNETES:
+                target = request.local_target or target
             revision = revision_pb2.Revision(
                 name=f"{function.name}/revisions/{number}",
                 number=number,
-                runtime=function.runtime or request.runtime,
-                target=function.target or request.default_target,
+                runtime=request.runtime or function.runtime,
+                target=target,
             )
             self.of_build[request.build_uid] = revision.name
             self.revisions[revision.name] = revision
@@ -200,6 +205,14 @@ class Client:
     def use_key(self, key: str) -> None:
         """From now on call with this API key."""
         self.stub = Keyed(self._plain, key)
+
+    async def serves(self) -> bool:
+        """Whether it is up."""
+        try:
+            await self.stub.ListBuilds(pb.ListBuildsRequest(parent=HELLO))
+        except Unavailable:
+            return False
+        return True
 
     async def upload(self, filename: str, data: bytes, piece: int = 512 * 1024) -> str:
         async def parts() -> AsyncIterator[pb.UploadSourceRequest]:

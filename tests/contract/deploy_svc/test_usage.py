@@ -87,6 +87,22 @@ async def test_a_restart_loses_the_running_minute_at_most(database: Database) ->
     assert percents[first] == pytest.approx((25.0, 10.0))
 
 
+async def test_of_several_processes_that_measure_the_one_that_leads_keeps_minutes(database: Database) -> None:
+    clock, store, leads = FakeClock(), UsageStore(database), [False]
+    clockwork = Clockwork(clock)
+    sampler = Sampler(clockwork, [clockwork], store, clock, lambda: leads[0], interval_s=15)
+    for _ in range(9):
+        await sampler.step()
+        clock.advance(15)
+    assert sampler.now()["fn-1"].instances == 1  # it can be asked all the same
+    assert await store.of_targets(0) == {}
+
+    leads[0] = True
+    clock.advance(60)
+    await sampler.step()
+    assert len(await store.of_function("fn-1", 0)) == 1
+
+
 async def test_a_target_that_does_not_answer_has_no_minutes(database: Database) -> None:
     clock, store = FakeClock(), UsageStore(database)
     clockwork = Clockwork(clock)

@@ -60,7 +60,7 @@ async def test_a_push_goes_on_after_its_builder_was_stopped(
     address = f"unix:{tmp_run_dir}/build.sock"
     async with alone.client(address) as client:
         async with own_process(alone, address) as process:
-            await eventually(lambda: _serves(client))
+            await eventually(client.serves)
             source = await client.upload("probe.zip", PROBE)
             made = await pushed(client, source, f"{stub.address}/made/up", username="me", password=SECRET)
             await eventually(lambda: stub.count("^PUT .*manifests"))
@@ -112,14 +112,6 @@ async def _ended(client: Client, name: str, stub: RegistryStub) -> builds.Build:
         raise AssertionError("the builder does not serve yet") from None
     assert build.state in FINAL, (builds.Stage.Name(build.stage), build.percent, stub.seen[-5:])
     return build
-
-
-async def _serves(client: Client) -> bool:
-    try:
-        await client.stub.ListBuilds(pb.ListBuildsRequest(parent=HELLO))
-    except Unavailable:
-        return False
-    return True
 
 
 def _files(world: World) -> list[Path]:

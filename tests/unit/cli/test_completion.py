@@ -19,7 +19,7 @@ _OFFERED = [
     ("fnmesh de", ["delete", "deploy"]),
     ("fnmesh secret ", ["delete", "list", "set"]),
     ("fnmesh show --re", ["--reveal-env"]),
-    ("fnmesh deploy --target ", ["docker", "process"]),
+    ("fnmesh deploy --target ", ["docker", "kubernetes", "process", "spin"]),
     ("fnmesh deploy . --access=k", ["key"]),
     ("fnmesh --server h:1 show --rev", ["--reveal-env"]),
     ("fnmesh deploy -w secret env --ti", ["--timeout"]),

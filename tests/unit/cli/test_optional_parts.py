@@ -28,12 +28,32 @@ def test_what_is_not_there_comes_with_how_to_get_it(tmp_path: Path, monkeypatch:
     assert found["docker"].detail.startswith(f"no daemon answers at {_NOWHERE}; ")
 
 
-def test_what_no_version_uses_yet_says_so() -> None:
-    found = _found({"DOCKER_HOST": _NOWHERE})
+def test_a_cluster_is_looked_for_where_the_mesh_looks(tmp_path: Path) -> None:
+    good, empty, broken = (tmp_path / name for name in ("good", "empty", "broken"))
+    good.write_text("apiVersion: v1\nkind: Config\ncurrent-context: here\n")
+    empty.write_text("apiVersion: v1\nkind: Config\n")
+    broken.write_text("{")
 
-    later = {name: one for name, one in found.items() if one.state == "later"}
-    assert set(later) == {"kubernetes"}
-    assert not any(one.get for one in later.values())
+    def cluster(**environ: str) -> dict[str, Finding]:
+        found = _found({"DOCKER_HOST": _NOWHERE, **environ})
+        return {name: one for name, one in found.items() if name in ("kubernetes", "cluster images")}
+
+    none = cluster()
+    assert set(none) == {"kubernetes"} and none["kubernetes"].state == "no"
+    assert "FNMESH_DEPLOY_KUBECONFIG" in none["kubernetes"].get
+    both = {"FNMESH_DEPLOY_KUBECONFIG": str(good), "FNMESH_BUILD_CLUSTER_REPOSITORY": "registry.example.org/fnmesh"}
+    assert cluster(**both) == {
+        "kubernetes": Finding("kubernetes", "ok", f"{good}, context here"),
+        "cluster images": Finding("cluster images", "ok", "registry.example.org/fnmesh"),
+    }
+    several = cluster(KUBECONFIG=f"{empty}:{good}")
+    assert several["kubernetes"].detail == f"{good}, context here"
+    assert several["cluster images"].state == "no" and several["cluster images"].get
+    assert cluster(KUBECONFIG=str(empty))["kubernetes"].state == "no"
+    assert cluster(KUBERNETES_SERVICE_HOST="10.0.0.1")["kubernetes"].state == "ok"
+    for wrong in (broken, tmp_path / "missing"):
+        failed = cluster(KUBECONFIG=str(wrong))["kubernetes"]
+        assert failed.state == "failed" and str(wrong) in failed.detail
 
 
 def test_a_host_of_spin_components_is_looked_for_where_the_mesh_looks(tmp_path: Path) -> None:

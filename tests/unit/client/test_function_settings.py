@@ -30,6 +30,24 @@ def test_only_what_is_set_is_in_the_mask() -> None:
     assert function.target == function_pb2.TARGET_PROCESS
 
 
+def test_where_on_a_cluster_it_runs() -> None:
+    settings = parse_settings_toml(
+        'target = "kubernetes"\ncontext = "c"\nnamespace = "team-a"\nservice-account = "robot"\nuse-spot = true\n'
+        'autoscaling = false\npull_secrets = ["regcred"]\n'
+    )
+    function, mask = FunctionSettings(app_name="hello-app", namespace="team-b").over(settings).to_function()
+
+    assert function.target == function_pb2.TARGET_KUBERNETES
+    assert function.cluster == function_pb2.ClusterSettings(
+        context="c", namespace="team-b", app_name="hello-app", service_account="robot", use_spot=True,
+        image_pull_secrets=["regcred"],
+    )  # fmt: skip
+    assert sorted(mask) == [
+        "cluster.app_name", "cluster.autoscaling", "cluster.context", "cluster.image_pull_secrets", "cluster.namespace",
+        "cluster.service_account", "cluster.use_spot", "target",
+    ]  # fmt: skip
+
+
 def test_flags_win_and_env_is_merged() -> None:
     from_file = parse_settings_toml('memory = "1Gi"\ncpu = 2\n[env]\nA = "file"\nB = true\n')
     merged = FunctionSettings(memory="64Mi", env={"A": "flag"}).over(from_file)
@@ -49,6 +67,8 @@ def test_keys_may_be_written_as_the_options_are() -> None:
         ("concurrency = 'x'", "'concurrency' in fnmesh.toml must be a whole number"),
         ("methods = 'GET'", "must be a list of texts"),
         ("env = 3", "'env' in fnmesh.toml must be a table"),
+        ("use-spot = 'yes'", "'use_spot' in fnmesh.toml must be true or false"),
+        ("pull-secrets = 'one'", "'pull_secrets' in fnmesh.toml must be a list of texts"),
         ("= 3", "not valid TOML"),
     ],
 )

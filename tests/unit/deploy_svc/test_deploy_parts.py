@@ -141,6 +141,32 @@ def test_without_any_watcher_the_grace_is_waited_for_first(clock: FakeClock) -> 
     assert watchers.have_released("in-1")
 
 
+def test_a_new_leader_does_not_take_the_first_watcher_for_all(clock: FakeClock) -> None:
+    watchers = Watchers(clock, grace_s=10)
+    clock.advance(60)  # it stood by
+    watchers.expected(several=True)
+    assert not watchers.have_released("in-1")
+    watchers.joined("a")
+    watchers.acknowledged("a", 1, ["in-1"])
+    assert not watchers.have_released("in-1") and watchers.wait_s() == 10
+    clock.advance(9)
+    watchers.joined("b")
+    clock.advance(1)
+    assert not watchers.have_released("in-1") and watchers.wait_s() is None
+    watchers.acknowledged("b", 1, ["in-1"])
+    assert watchers.have_released("in-1")
+
+
+def test_a_leader_that_stood_by_waits_for_watchers_to_come(clock: FakeClock) -> None:
+    watchers = Watchers(clock, grace_s=10)
+    clock.advance(60)
+    watchers.expected(several=False)
+    assert not watchers.have_released("in-1")
+    watchers.joined("a")
+    watchers.acknowledged("a", 1, ["in-1"])
+    assert watchers.have_released("in-1")
+
+
 async def test_a_key_is_taken_once_and_again_if_added_meanwhile() -> None:
     queue = WorkQueue()
     for _ in range(3):

@@ -136,3 +136,12 @@ def test_what_is_beside_the_mesh_has_older_names_too(tmp_path: Path) -> None:
 def test_a_server_that_is_no_url(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is wrong: it is not a URL such as"):
         settings(tmp_path, **{name: "prometheus:9090"})
+
+
+def test_where_envoy_says_how_it_is(tmp_path: Path) -> None:
+    assert settings(tmp_path).envoy_spec({}).stats is None
+    spec = settings(tmp_path, FNMESH_GATEWAY_STATS_LISTEN="0.0.0.0:9901").envoy_spec({})
+    assert spec.stats == ("0.0.0.0", 9901)
+    assert EnvoySpec.from_json(spec.to_json()) == spec
+    with pytest.raises(SettingsError, match=r"FNMESH_GATEWAY_STATS_LISTEN=9901 is not ip:port"):
+        settings(tmp_path, FNMESH_GATEWAY_STATS_LISTEN="9901")

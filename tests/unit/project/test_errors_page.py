@@ -10,6 +10,7 @@ TOPICS = [
     "The handler",
     "Spin components",
     "Pushing to a registry",
+    "Functions on a cluster",
     "HTTP requests",
     "Control calls and keys",
     "The machine",

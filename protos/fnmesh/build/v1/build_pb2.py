@@ -26,27 +26,27 @@ from fnmesh.registry.v1 import revision_pb2 as fnmesh_dot_registry_dot_v1_dot_re
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66nmesh/build/v1/build.proto\x12\x0f\x66nmesh.build.v1\x1a!fnmesh/registry/v1/revision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x03\n\x05\x42uild\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.fnmesh.build.v1.BuildState\x12\x10\n\x08\x66unction\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x15\n\rsource_digest\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65ploy\x18\x07 \x01(\x08\x12\x0f\n\x07percent\x18\x08 \x01(\x05\x12%\n\x05stage\x18\t \x01(\x0e\x32\x16.fnmesh.build.v1.Stage\x12\x0e\n\x06\x63\x61\x63hed\x18\n \x01(\x08\x12.\n\x08\x61rtifact\x18\x0b \x01(\x0b\x32\x1c.fnmesh.registry.v1.Artifact\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\x10 \x01(\x03\x12\x10\n\x08trace_id\x18\x11 \x01(\t\x12#\n\x04push\x18\x14 \x01(\x0b\x32\x15.fnmesh.build.v1.Push\"j\n\x04Push\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\x12\r\n\x05image\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"\xea\x01\n\nBuildEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x19.fnmesh.build.v1.ProgressH\x00\x12,\n\x08log_line\x18\x04 \x01(\x0b\x32\x18.fnmesh.build.v1.LogLineH\x00\x12\x34\n\x0cstate_change\x18\x05 \x01(\x0b\x32\x1c.fnmesh.build.v1.StateChangeH\x00\x42\x07\n\x05\x65vent\"B\n\x08Progress\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.fnmesh.build.v1.Stage\x12\x0f\n\x07percent\x18\x02 \x01(\x05\">\n\x07LogLine\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.fnmesh.build.v1.Stage\x12\x0c\n\x04text\x18\x02 \x01(\t\"`\n\x0bStateChange\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.fnmesh.build.v1.BuildState\x12%\n\x05\x62uild\x18\x02 \x01(\x0b\x32\x16.fnmesh.build.v1.Build*\xbe\x01\n\nBuildState\x12\x1b\n\x17\x42UILD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42UILD_STATE_PENDING\x10\x01\x12\x18\n\x14\x42UILD_STATE_BUILDING\x10\x02\x12\x17\n\x13\x42UILD_STATE_PUSHING\x10\x03\x12\x14\n\x10\x42UILD_STATE_DONE\x10\x04\x12\x16\n\x12\x42UILD_STATE_FAILED\x10\x05\x12\x19\n\x15\x42UILD_STATE_CANCELLED\x10\x06*\xca\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTAGE_UNPACK\x10\x01\x12\x0f\n\x0bSTAGE_CHECK\x10\x02\x12\x11\n\rSTAGE_INSTALL\x10\x03\x12\x12\n\x0eSTAGE_ASSEMBLE\x10\x04\x12\x0e\n\nSTAGE_PUSH\x10\x05\x12\x16\n\x12STAGE_COMPONENTIZE\x10\x06\x12\x12\n\x0eSTAGE_VALIDATE\x10\x07\x12\x11\n\rSTAGE_COMPILE\x10\x08\x12\x11\n\rSTAGE_PUBLISH\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66nmesh/build/v1/build.proto\x12\x0f\x66nmesh.build.v1\x1a!fnmesh/registry/v1/revision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x04\n\x05\x42uild\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.fnmesh.build.v1.BuildState\x12\x10\n\x08\x66unction\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x15\n\rsource_digest\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65ploy\x18\x07 \x01(\x08\x12\x0f\n\x07percent\x18\x08 \x01(\x05\x12%\n\x05stage\x18\t \x01(\x0e\x32\x16.fnmesh.build.v1.Stage\x12\x0e\n\x06\x63\x61\x63hed\x18\n \x01(\x08\x12.\n\x08\x61rtifact\x18\x0b \x01(\x0b\x32\x1c.fnmesh.registry.v1.Artifact\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\x10 \x01(\x03\x12\x10\n\x08trace_id\x18\x11 \x01(\t\x12#\n\x04push\x18\x14 \x01(\x0b\x32\x15.fnmesh.build.v1.Push\x12\r\n\x05image\x18\x15 \x01(\t\"j\n\x04Push\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\x10\n\x08password\x18\x04 \x01(\t\x12\r\n\x05image\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"\xea\x01\n\nBuildEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x19.fnmesh.build.v1.ProgressH\x00\x12,\n\x08log_line\x18\x04 \x01(\x0b\x32\x18.fnmesh.build.v1.LogLineH\x00\x12\x34\n\x0cstate_change\x18\x05 \x01(\x0b\x32\x1c.fnmesh.build.v1.StateChangeH\x00\x42\x07\n\x05\x65vent\"B\n\x08Progress\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.fnmesh.build.v1.Stage\x12\x0f\n\x07percent\x18\x02 \x01(\x05\">\n\x07LogLine\x12%\n\x05stage\x18\x01 \x01(\x0e\x32\x16.fnmesh.build.v1.Stage\x12\x0c\n\x04text\x18\x02 \x01(\t\"`\n\x0bStateChange\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.fnmesh.build.v1.BuildState\x12%\n\x05\x62uild\x18\x02 \x01(\x0b\x32\x16.fnmesh.build.v1.Build*\xbe\x01\n\nBuildState\x12\x1b\n\x17\x42UILD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42UILD_STATE_PENDING\x10\x01\x12\x18\n\x14\x42UILD_STATE_BUILDING\x10\x02\x12\x17\n\x13\x42UILD_STATE_PUSHING\x10\x03\x12\x14\n\x10\x42UILD_STATE_DONE\x10\x04\x12\x16\n\x12\x42UILD_STATE_FAILED\x10\x05\x12\x19\n\x15\x42UILD_STATE_CANCELLED\x10\x06*\xca\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTAGE_UNPACK\x10\x01\x12\x0f\n\x0bSTAGE_CHECK\x10\x02\x12\x11\n\rSTAGE_INSTALL\x10\x03\x12\x12\n\x0eSTAGE_ASSEMBLE\x10\x04\x12\x0e\n\nSTAGE_PUSH\x10\x05\x12\x16\n\x12STAGE_COMPONENTIZE\x10\x06\x12\x12\n\x0eSTAGE_VALIDATE\x10\x07\x12\x11\n\rSTAGE_COMPILE\x10\x08\x12\x11\n\rSTAGE_PUBLISH\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fnmesh.build.v1.build_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BUILDSTATE']._serialized_start=1204
-  _globals['_BUILDSTATE']._serialized_end=1394
-  _globals['_STAGE']._serialized_start=1397
-  _globals['_STAGE']._serialized_end=1599
+  _globals['_BUILDSTATE']._serialized_start=1219
+  _globals['_BUILDSTATE']._serialized_end=1409
+  _globals['_STAGE']._serialized_start=1412
+  _globals['_STAGE']._serialized_end=1614
   _globals['_BUILD']._serialized_start=117
-  _globals['_BUILD']._serialized_end=626
-  _globals['_PUSH']._serialized_start=628
-  _globals['_PUSH']._serialized_end=734
-  _globals['_BUILDEVENT']._serialized_start=737
-  _globals['_BUILDEVENT']._serialized_end=971
-  _globals['_PROGRESS']._serialized_start=973
-  _globals['_PROGRESS']._serialized_end=1039
-  _globals['_LOGLINE']._serialized_start=1041
-  _globals['_LOGLINE']._serialized_end=1103
-  _globals['_STATECHANGE']._serialized_start=1105
-  _globals['_STATECHANGE']._serialized_end=1201
+  _globals['_BUILD']._serialized_end=641
+  _globals['_PUSH']._serialized_start=643
+  _globals['_PUSH']._serialized_end=749
+  _globals['_BUILDEVENT']._serialized_start=752
+  _globals['_BUILDEVENT']._serialized_end=986
+  _globals['_PROGRESS']._serialized_start=988
+  _globals['_PROGRESS']._serialized_end=1054
+  _globals['_LOGLINE']._serialized_start=1056
+  _globals['_LOGLINE']._serialized_end=1118
+  _globals['_STATECHANGE']._serialized_start=1120
+  _globals['_STATECHANGE']._serialized_end=1216
 # @@protoc_insertion_point(module_scope)

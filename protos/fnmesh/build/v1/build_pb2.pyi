@@ -135,6 +135,7 @@ class Build(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     PUSH_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `workspaces/{ws}/functions/{fn}/builds/{build_id}`; output only."""
     uid: _builtins.str
@@ -161,6 +162,11 @@ class Build(_message.Message):
     """Number of its newest event; output only."""
     trace_id: _builtins.str
     """Trace of its making, 32 hex digits; output only."""
+    image: _builtins.str
+    """An image that is run as it is, `registry/repository:tag` or `registry/repository@digest`, instead of something
+    made of a source; for functions of TARGET_KUBERNETES only. A Spin application, or what a build of this mesh pushed.
+    In answers by the digest that it had when the build was accepted.
+    """
     @_builtins.property
     def artifact(self) -> _revision_pb2.Artifact:
         """What was made; set when DONE; output only."""
@@ -202,10 +208,11 @@ class Build(_message.Message):
         last_sequence: _builtins.int = ...,
         trace_id: _builtins.str = ...,
         push: Global___Push | None = ...,
+        image: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "create_time", b"create_time", "end_time", b"end_time", "push", b"push", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cached", b"cached", "create_time", b"create_time", "deploy", b"deploy", "end_time", b"end_time", "error", b"error", "function", b"function", "last_sequence", b"last_sequence", "name", b"name", "percent", b"percent", "push", b"push", "revision", b"revision", "source_digest", b"source_digest", "stage", b"stage", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "cached", b"cached", "create_time", b"create_time", "deploy", b"deploy", "end_time", b"end_time", "error", b"error", "function", b"function", "image", b"image", "last_sequence", b"last_sequence", "name", b"name", "percent", b"percent", "push", b"push", "revision", b"revision", "source_digest", b"source_digest", "stage", b"stage", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,37 +23,42 @@ _sym_db = _symbol_database.Default()
 
 
 from fnmesh.build.v1 import build_pb2 as fnmesh_dot_build_dot_v1_dot_build__pb2
+from fnmesh.registry.v1 import function_pb2 as fnmesh_dot_registry_dot_v1_dot_function__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#fnmesh/build/v1/build_service.proto\x12\x0f\x66nmesh.build.v1\x1a\x1b\x66nmesh/build/v1/build.proto\"B\n\x13UploadSourceRequest\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"A\n\x14UploadSourceResponse\x12\x15\n\rsource_digest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"$\n\x13ImportSourceRequest\x12\r\n\x05image\x18\x01 \x01(\t\"$\n\x10GetSourceRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"@\n\x11GetSourceResponse\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"_\n\x12\x43reateBuildRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x05\x62uild\x18\x02 \x01(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1f\n\x0fGetBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"]\n\x11ListBuildsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\tpushed_as\x18\x04 \x01(\t\"U\n\x12ListBuildsResponse\x12&\n\x06\x62uilds\x18\x01 \x03(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x11WatchBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"\"\n\x12\x43\x61ncelBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xa6\x05\n\x0c\x42uildService\x12]\n\x0cUploadSource\x12$.fnmesh.build.v1.UploadSourceRequest\x1a%.fnmesh.build.v1.UploadSourceResponse(\x01\x12[\n\x0cImportSource\x12$.fnmesh.build.v1.ImportSourceRequest\x1a%.fnmesh.build.v1.UploadSourceResponse\x12T\n\tGetSource\x12!.fnmesh.build.v1.GetSourceRequest\x1a\".fnmesh.build.v1.GetSourceResponse0\x01\x12J\n\x0b\x43reateBuild\x12#.fnmesh.build.v1.CreateBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12\x44\n\x08GetBuild\x12 .fnmesh.build.v1.GetBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12U\n\nListBuilds\x12\".fnmesh.build.v1.ListBuildsRequest\x1a#.fnmesh.build.v1.ListBuildsResponse\x12O\n\nWatchBuild\x12\".fnmesh.build.v1.WatchBuildRequest\x1a\x1b.fnmesh.build.v1.BuildEvent0\x01\x12J\n\x0b\x43\x61ncelBuild\x12#.fnmesh.build.v1.CancelBuildRequest\x1a\x16.fnmesh.build.v1.Buildb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#fnmesh/build/v1/build_service.proto\x12\x0f\x66nmesh.build.v1\x1a\x1b\x66nmesh/build/v1/build.proto\x1a!fnmesh/registry/v1/function.proto\"B\n\x13UploadSourceRequest\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"A\n\x14UploadSourceResponse\x12\x15\n\rsource_digest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"$\n\x13ImportSourceRequest\x12\r\n\x05image\x18\x01 \x01(\t\"$\n\x13ResolveImageRequest\x12\r\n\x05image\x18\x01 \x01(\t\"d\n\x14ResolveImageResponse\x12\r\n\x05image\x18\x01 \x01(\t\x12,\n\x07runtime\x18\x02 \x01(\x0e\x32\x1b.fnmesh.registry.v1.Runtime\x12\x0f\n\x07handler\x18\x03 \x01(\t\"$\n\x10GetSourceRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"@\n\x11GetSourceResponse\x12\x12\n\x08\x66ilename\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"_\n\x12\x43reateBuildRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12%\n\x05\x62uild\x18\x02 \x01(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x1f\n\x0fGetBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"]\n\x11ListBuildsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\tpushed_as\x18\x04 \x01(\t\"U\n\x12ListBuildsResponse\x12&\n\x06\x62uilds\x18\x01 \x03(\x0b\x32\x16.fnmesh.build.v1.Build\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"9\n\x11WatchBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"\"\n\x12\x43\x61ncelBuildRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\x83\x06\n\x0c\x42uildService\x12]\n\x0cUploadSource\x12$.fnmesh.build.v1.UploadSourceRequest\x1a%.fnmesh.build.v1.UploadSourceResponse(\x01\x12[\n\x0cImportSource\x12$.fnmesh.build.v1.ImportSourceRequest\x1a%.fnmesh.build.v1.UploadSourceResponse\x12[\n\x0cResolveImage\x12$.fnmesh.build.v1.ResolveImageRequest\x1a%.fnmesh.build.v1.ResolveImageResponse\x12T\n\tGetSource\x12!.fnmesh.build.v1.GetSourceRequest\x1a\".fnmesh.build.v1.GetSourceResponse0\x01\x12J\n\x0b\x43reateBuild\x12#.fnmesh.build.v1.CreateBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12\x44\n\x08GetBuild\x12 .fnmesh.build.v1.GetBuildRequest\x1a\x16.fnmesh.build.v1.Build\x12U\n\nListBuilds\x12\".fnmesh.build.v1.ListBuildsRequest\x1a#.fnmesh.build.v1.ListBuildsResponse\x12O\n\nWatchBuild\x12\".fnmesh.build.v1.WatchBuildRequest\x1a\x1b.fnmesh.build.v1.BuildEvent0\x01\x12J\n\x0b\x43\x61ncelBuild\x12#.fnmesh.build.v1.CancelBuildRequest\x1a\x16.fnmesh.build.v1.Buildb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fnmesh.build.v1.build_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPLOADSOURCEREQUEST']._serialized_start=85
-  _globals['_UPLOADSOURCEREQUEST']._serialized_end=151
-  _globals['_UPLOADSOURCERESPONSE']._serialized_start=153
-  _globals['_UPLOADSOURCERESPONSE']._serialized_end=218
-  _globals['_IMPORTSOURCEREQUEST']._serialized_start=220
-  _globals['_IMPORTSOURCEREQUEST']._serialized_end=256
-  _globals['_GETSOURCEREQUEST']._serialized_start=258
-  _globals['_GETSOURCEREQUEST']._serialized_end=294
-  _globals['_GETSOURCERESPONSE']._serialized_start=296
-  _globals['_GETSOURCERESPONSE']._serialized_end=360
-  _globals['_CREATEBUILDREQUEST']._serialized_start=362
-  _globals['_CREATEBUILDREQUEST']._serialized_end=457
-  _globals['_GETBUILDREQUEST']._serialized_start=459
-  _globals['_GETBUILDREQUEST']._serialized_end=490
-  _globals['_LISTBUILDSREQUEST']._serialized_start=492
-  _globals['_LISTBUILDSREQUEST']._serialized_end=585
-  _globals['_LISTBUILDSRESPONSE']._serialized_start=587
-  _globals['_LISTBUILDSRESPONSE']._serialized_end=672
-  _globals['_WATCHBUILDREQUEST']._serialized_start=674
-  _globals['_WATCHBUILDREQUEST']._serialized_end=731
-  _globals['_CANCELBUILDREQUEST']._serialized_start=733
-  _globals['_CANCELBUILDREQUEST']._serialized_end=767
-  _globals['_BUILDSERVICE']._serialized_start=770
-  _globals['_BUILDSERVICE']._serialized_end=1448
+  _globals['_UPLOADSOURCEREQUEST']._serialized_start=120
+  _globals['_UPLOADSOURCEREQUEST']._serialized_end=186
+  _globals['_UPLOADSOURCERESPONSE']._serialized_start=188
+  _globals['_UPLOADSOURCERESPONSE']._serialized_end=253
+  _globals['_IMPORTSOURCEREQUEST']._serialized_start=255
+  _globals['_IMPORTSOURCEREQUEST']._serialized_end=291
+  _globals['_RESOLVEIMAGEREQUEST']._serialized_start=293
+  _globals['_RESOLVEIMAGEREQUEST']._serialized_end=329
+  _globals['_RESOLVEIMAGERESPONSE']._serialized_start=331
+  _globals['_RESOLVEIMAGERESPONSE']._serialized_end=431
+  _globals['_GETSOURCEREQUEST']._serialized_start=433
+  _globals['_GETSOURCEREQUEST']._serialized_end=469
+  _globals['_GETSOURCERESPONSE']._serialized_start=471
+  _globals['_GETSOURCERESPONSE']._serialized_end=535
+  _globals['_CREATEBUILDREQUEST']._serialized_start=537
+  _globals['_CREATEBUILDREQUEST']._serialized_end=632
+  _globals['_GETBUILDREQUEST']._serialized_start=634
+  _globals['_GETBUILDREQUEST']._serialized_end=665
+  _globals['_LISTBUILDSREQUEST']._serialized_start=667
+  _globals['_LISTBUILDSREQUEST']._serialized_end=760
+  _globals['_LISTBUILDSRESPONSE']._serialized_start=762
+  _globals['_LISTBUILDSRESPONSE']._serialized_end=847
+  _globals['_WATCHBUILDREQUEST']._serialized_start=849
+  _globals['_WATCHBUILDREQUEST']._serialized_end=906
+  _globals['_CANCELBUILDREQUEST']._serialized_start=908
+  _globals['_CANCELBUILDREQUEST']._serialized_end=942
+  _globals['_BUILDSERVICE']._serialized_start=945
+  _globals['_BUILDSERVICE']._serialized_end=1716
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from fnmesh.build.v1 import build_pb2 as _build_pb2
+from fnmesh.registry.v1 import function_pb2 as _function_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -98,6 +99,60 @@ class ImportSourceRequest(_message.Message):
 Global___ImportSourceRequest: _TypeAlias = ImportSourceRequest  # noqa: Y015
 
 @_typing.final
+class ResolveImageRequest(_message.Message):
+    """Request of ResolveImage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """The image, `registry/repository:tag` or `registry/repository@digest`. The builder's own Docker configuration says who
+    it is at the registry.
+    """
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveImageRequest: _TypeAlias = ResolveImageRequest  # noqa: Y015
+
+@_typing.final
+class ResolveImageResponse(_message.Message):
+    """Answer of ResolveImage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
+    HANDLER_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """The image by its digest, `registry/repository@sha256:...`."""
+    runtime: _function_pb2.Runtime.ValueType
+    """What runs it: RUNTIME_SPIN for a Spin application, that of its function for an image that a build of this mesh pushed."""
+    handler: _builtins.str
+    """The handler of an image that a build of this mesh pushed; empty for others."""
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        runtime: _function_pb2.Runtime.ValueType = ...,
+        handler: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["handler", b"handler", "image", b"image", "runtime", b"runtime"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveImageResponse: _TypeAlias = ResolveImageResponse  # noqa: Y015
+
+@_typing.final
 class GetSourceRequest(_message.Message):
     """Request of GetSource."""
 
@@ -162,7 +217,7 @@ class CreateBuildRequest(_message.Message):
     """A repeated call with the same id within a day returns the first one's build; at most 64 characters."""
     @_builtins.property
     def build(self) -> _build_pb2.Build:
-        """The build; its source_digest, or the function's, names what is built."""
+        """The build; its source_digest, or the function's, names what is built; its image what is run without that."""
 
     def __init__(
         self,

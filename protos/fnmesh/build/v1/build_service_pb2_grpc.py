@@ -46,6 +46,11 @@ class BuildServiceStub:
                 request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ImportSourceRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
                 _registered_method=True)
+        self.ResolveImage = channel.unary_unary(
+                '/fnmesh.build.v1.BuildService/ResolveImage',
+                request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ResolveImageRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ResolveImageResponse.FromString,
+                _registered_method=True)
         self.GetSource = channel.unary_stream(
                 '/fnmesh.build.v1.BuildService/GetSource',
                 request_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.GetSourceRequest.SerializeToString,
@@ -99,6 +104,14 @@ class BuildServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveImage(self, request, context):
+        """Says which image a name means now, and what runs it. Its errors are those of
+        ImportSource; an image that is neither a Spin application nor of this mesh is one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSource(self, request, context):
         """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND).
         """
@@ -109,7 +122,8 @@ class BuildServiceServicer:
     def CreateBuild(self, request, context):
         """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
         SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
-        CREDENTIALS_INVALID) where it cannot be pushed as it says.
+        CREDENTIALS_INVALID) where it cannot be pushed as it says. FAILED_PRECONDITION (reasons CLUSTER_REPOSITORY_NOT_SET,
+        IMAGE_TARGET_INVALID) where nothing can be built or run so; for an image what ImportSource answers, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +170,11 @@ def add_BuildServiceServicer_to_server(servicer, server):
                     servicer.ImportSource,
                     request_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ImportSourceRequest.FromString,
                     response_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.SerializeToString,
+            ),
+            'ResolveImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveImage,
+                    request_deserializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ResolveImageRequest.FromString,
+                    response_serializer=fnmesh_dot_build_dot_v1_dot_build__service__pb2.ResolveImageResponse.SerializeToString,
             ),
             'GetSource': grpc.unary_stream_rpc_method_handler(
                     servicer.GetSource,
@@ -243,6 +262,33 @@ class BuildService:
             '/fnmesh.build.v1.BuildService/ImportSource',
             fnmesh_dot_build_dot_v1_dot_build__service__pb2.ImportSourceRequest.SerializeToString,
             fnmesh_dot_build_dot_v1_dot_build__service__pb2.UploadSourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.build.v1.BuildService/ResolveImage',
+            fnmesh_dot_build_dot_v1_dot_build__service__pb2.ResolveImageRequest.SerializeToString,
+            fnmesh_dot_build_dot_v1_dot_build__service__pb2.ResolveImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

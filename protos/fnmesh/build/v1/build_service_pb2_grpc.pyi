@@ -43,12 +43,17 @@ class BuildServiceStub:
     this machine. NOT_FOUND (reason IMAGE_NOT_FOUND), FAILED_PRECONDITION (reasons IMAGE_INVALID, REGISTRY_REFUSED),
     UNAVAILABLE (reason REGISTRY_UNAVAILABLE).
     """
+    ResolveImage: _grpc.UnaryUnaryMultiCallable[_build_service_pb2.ResolveImageRequest, _build_service_pb2.ResolveImageResponse]
+    """Says which image a name means now, and what runs it. Its errors are those of
+    ImportSource; an image that is neither a Spin application nor of this mesh is one.
+    """
     GetSource: _grpc.UnaryStreamMultiCallable[_build_service_pb2.GetSourceRequest, _build_service_pb2.GetSourceResponse]
     """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND)."""
     CreateBuild: _grpc.UnaryUnaryMultiCallable[_build_service_pb2.CreateBuildRequest, _build_pb2.Build]
     """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
     SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
-    CREDENTIALS_INVALID) where it cannot be pushed as it says.
+    CREDENTIALS_INVALID) where it cannot be pushed as it says. FAILED_PRECONDITION (reasons CLUSTER_REPOSITORY_NOT_SET,
+    IMAGE_TARGET_INVALID) where nothing can be built or run so; for an image what ImportSource answers, too.
     """
     GetBuild: _grpc.UnaryUnaryMultiCallable[_build_service_pb2.GetBuildRequest, _build_pb2.Build]
     """Returns one build."""
@@ -75,12 +80,17 @@ class BuildServiceAsyncStub(BuildServiceStub):
     this machine. NOT_FOUND (reason IMAGE_NOT_FOUND), FAILED_PRECONDITION (reasons IMAGE_INVALID, REGISTRY_REFUSED),
     UNAVAILABLE (reason REGISTRY_UNAVAILABLE).
     """
+    ResolveImage: _aio.UnaryUnaryMultiCallable[_build_service_pb2.ResolveImageRequest, _build_service_pb2.ResolveImageResponse]  # type: ignore[assignment]
+    """Says which image a name means now, and what runs it. Its errors are those of
+    ImportSource; an image that is neither a Spin application nor of this mesh is one.
+    """
     GetSource: _aio.UnaryStreamMultiCallable[_build_service_pb2.GetSourceRequest, _build_service_pb2.GetSourceResponse]  # type: ignore[assignment]
     """Sends a source back as it was uploaded: its name, then its bytes. NOT_FOUND (reason SOURCE_NOT_FOUND)."""
     CreateBuild: _aio.UnaryUnaryMultiCallable[_build_service_pb2.CreateBuildRequest, _build_pb2.Build]  # type: ignore[assignment]
     """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
     SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
-    CREDENTIALS_INVALID) where it cannot be pushed as it says.
+    CREDENTIALS_INVALID) where it cannot be pushed as it says. FAILED_PRECONDITION (reasons CLUSTER_REPOSITORY_NOT_SET,
+    IMAGE_TARGET_INVALID) where nothing can be built or run so; for an image what ImportSource answers, too.
     """
     GetBuild: _aio.UnaryUnaryMultiCallable[_build_service_pb2.GetBuildRequest, _build_pb2.Build]  # type: ignore[assignment]
     """Returns one build."""
@@ -118,6 +128,16 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ResolveImage(
+        self,
+        request: _build_service_pb2.ResolveImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_build_service_pb2.ResolveImageResponse, _abc.Awaitable[_build_service_pb2.ResolveImageResponse]]:
+        """Says which image a name means now, and what runs it. Its errors are those of
+        ImportSource; an image that is neither a Spin application nor of this mesh is one.
+        """
+
+    @_abc_1.abstractmethod
     def GetSource(
         self,
         request: _build_service_pb2.GetSourceRequest,
@@ -133,7 +153,8 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_build_pb2.Build, _abc.Awaitable[_build_pb2.Build]]:
         """Accepts a build; once it returns, the build will end whatever is restarted. NOT_FOUND (reason
         SOURCE_NOT_FOUND) where the source was never uploaded. INVALID_ARGUMENT (reasons REPOSITORY_INVALID,
-        CREDENTIALS_INVALID) where it cannot be pushed as it says.
+        CREDENTIALS_INVALID) where it cannot be pushed as it says. FAILED_PRECONDITION (reasons CLUSTER_REPOSITORY_NOT_SET,
+        IMAGE_TARGET_INVALID) where nothing can be built or run so; for an image what ImportSource answers, too.
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,7 @@ from fnmesh.registry.v1 import function_pb2 as fnmesh_dot_registry_dot_v1_dot_fu
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%fnmesh/deploy/v1/deploy_service.proto\x12\x10\x66nmesh.deploy.v1\x1a!fnmesh/deploy/v1/deployment.proto\x1a!fnmesh/registry/v1/function.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16WatchDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xe8\x01\n\x0fReadLogsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0c\n\x04tail\x18\x02 \x01(\x05\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x10\n\x08trace_id\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63ontains\x18\x08 \x03(\t\x12\r\n\x05lacks\x18\t \x03(\t\"\x14\n\x12ListTargetsRequest\"z\n\x13ListTargetsResponse\x12/\n\x07targets\x18\x01 \x03(\x0b\x32\x1e.fnmesh.deploy.v1.TargetStatus\x12\x32\n\x0e\x64\x65\x66\x61ult_target\x18\x02 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\"^\n\x0cTargetStatus\x12*\n\x06target\x18\x01 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t2\xec\x02\n\rDeployService\x12U\n\rGetDeployment\x12&.fnmesh.deploy.v1.GetDeploymentRequest\x1a\x1c.fnmesh.deploy.v1.Deployment\x12[\n\x0fWatchDeployment\x12(.fnmesh.deploy.v1.WatchDeploymentRequest\x1a\x1c.fnmesh.deploy.v1.Deployment0\x01\x12K\n\x08ReadLogs\x12!.fnmesh.deploy.v1.ReadLogsRequest\x1a\x1a.fnmesh.deploy.v1.LogEntry0\x01\x12Z\n\x0bListTargets\x12$.fnmesh.deploy.v1.ListTargetsRequest\x1a%.fnmesh.deploy.v1.ListTargetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%fnmesh/deploy/v1/deploy_service.proto\x12\x10\x66nmesh.deploy.v1\x1a!fnmesh/deploy/v1/deployment.proto\x1a!fnmesh/registry/v1/function.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"$\n\x14GetDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16WatchDeploymentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xe8\x01\n\x0fReadLogsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0c\n\x04tail\x18\x02 \x01(\x05\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x10\n\x08trace_id\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63ontains\x18\x08 \x03(\t\x12\r\n\x05lacks\x18\t \x03(\t\"\x14\n\x12ListTargetsRequest\"z\n\x13ListTargetsResponse\x12/\n\x07targets\x18\x01 \x03(\x0b\x32\x1e.fnmesh.deploy.v1.TargetStatus\x12\x32\n\x0e\x64\x65\x66\x61ult_target\x18\x02 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\"~\n\x16RenderManifestsRequest\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12\r\n\x05image\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x13\n\x0b\x61sk_cluster\x18\x04 \x01(\x08\"9\n\x17RenderManifestsResponse\x12\x0c\n\x04yaml\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\"p\n\x0cTargetStatus\x12*\n\x06target\x18\x01 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08\x63ontexts\x18\x04 \x03(\t2\xd4\x03\n\rDeployService\x12U\n\rGetDeployment\x12&.fnmesh.deploy.v1.GetDeploymentRequest\x1a\x1c.fnmesh.deploy.v1.Deployment\x12[\n\x0fWatchDeployment\x12(.fnmesh.deploy.v1.WatchDeploymentRequest\x1a\x1c.fnmesh.deploy.v1.Deployment0\x01\x12K\n\x08ReadLogs\x12!.fnmesh.deploy.v1.ReadLogsRequest\x1a\x1a.fnmesh.deploy.v1.LogEntry0\x01\x12Z\n\x0bListTargets\x12$.fnmesh.deploy.v1.ListTargetsRequest\x1a%.fnmesh.deploy.v1.ListTargetsResponse\x12\x66\n\x0fRenderManifests\x12(.fnmesh.deploy.v1.RenderManifestsRequest\x1a).fnmesh.deploy.v1.RenderManifestsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,8 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTARGETSREQUEST']._serialized_end=495
   _globals['_LISTTARGETSRESPONSE']._serialized_start=497
   _globals['_LISTTARGETSRESPONSE']._serialized_end=619
-  _globals['_TARGETSTATUS']._serialized_start=621
-  _globals['_TARGETSTATUS']._serialized_end=715
-  _globals['_DEPLOYSERVICE']._serialized_start=718
-  _globals['_DEPLOYSERVICE']._serialized_end=1082
+  _globals['_RENDERMANIFESTSREQUEST']._serialized_start=621
+  _globals['_RENDERMANIFESTSREQUEST']._serialized_end=747
+  _globals['_RENDERMANIFESTSRESPONSE']._serialized_start=749
+  _globals['_RENDERMANIFESTSRESPONSE']._serialized_end=806
+  _globals['_TARGETSTATUS']._serialized_start=808
+  _globals['_TARGETSTATUS']._serialized_end=920
+  _globals['_DEPLOYSERVICE']._serialized_start=923
+  _globals['_DEPLOYSERVICE']._serialized_end=1391
 # @@protoc_insertion_point(module_scope)

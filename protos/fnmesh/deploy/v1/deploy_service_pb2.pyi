@@ -174,6 +174,70 @@ class ListTargetsResponse(_message.Message):
 Global___ListTargetsResponse: _TypeAlias = ListTargetsResponse  # noqa: Y015
 
 @_typing.final
+class RenderManifestsRequest(_message.Message):
+    """Request of RenderManifests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ASK_CLUSTER_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """Image to be run, by tag or digest."""
+    revision: _builtins.int
+    """Number of the revision that the image belongs to; 0 where there is none."""
+    ask_cluster: _builtins.bool
+    """Ask the cluster, too, whether it would take them; nothing is changed there."""
+    @_builtins.property
+    def function(self) -> _function_pb2.Function:
+        """The function as it would be: `uid`, `display_name`, `runtime`, `limits`, `scaling`, `cluster`, `env` are looked at.
+        An `env` value of `****` stays as it is.
+        """
+
+    def __init__(
+        self,
+        *,
+        function: _function_pb2.Function | None = ...,
+        image: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        ask_cluster: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_cluster", b"ask_cluster", "function", b"function", "image", b"image", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenderManifestsRequest: _TypeAlias = RenderManifestsRequest  # noqa: Y015
+
+@_typing.final
+class RenderManifestsResponse(_message.Message):
+    """Answer of RenderManifests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    YAML_FIELD_NUMBER: _builtins.int
+    APP_NAME_FIELD_NUMBER: _builtins.int
+    yaml: _builtins.str
+    """The objects, in the order in which they are applied, as one YAML stream. Values of secrets are not in it."""
+    app_name: _builtins.str
+    """The name of the objects."""
+    def __init__(
+        self,
+        *,
+        yaml: _builtins.str = ...,
+        app_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_name", b"app_name", "yaml", b"yaml"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenderManifestsResponse: _TypeAlias = RenderManifestsResponse  # noqa: Y015
+
+@_typing.final
 class TargetStatus(_message.Message):
     """Whether a target can be used."""
 
@@ -182,22 +246,28 @@ class TargetStatus(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    CONTEXTS_FIELD_NUMBER: _builtins.int
     target: _function_pb2.Target.ValueType
     """Which target."""
     available: _builtins.bool
     """Whether a function can be deployed to it now."""
     message: _builtins.str
     """Its version, or why it cannot be used and what to do."""
+    @_builtins.property
+    def contexts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The contexts that functions may name, the default one first; only for TARGET_KUBERNETES."""
+
     def __init__(
         self,
         *,
         target: _function_pb2.Target.ValueType = ...,
         available: _builtins.bool = ...,
         message: _builtins.str = ...,
+        contexts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "message", b"message", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "contexts", b"contexts", "message", b"message", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

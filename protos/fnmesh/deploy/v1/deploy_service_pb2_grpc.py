@@ -56,6 +56,11 @@ class DeployServiceStub:
                 request_serializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.ListTargetsRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.ListTargetsResponse.FromString,
                 _registered_method=True)
+        self.RenderManifests = channel.unary_unary(
+                '/fnmesh.deploy.v1.DeployService/RenderManifests',
+                request_serializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.RenderManifestsRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.RenderManifestsResponse.FromString,
+                _registered_method=True)
 
 
 class DeployServiceServicer:
@@ -91,6 +96,15 @@ class DeployServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenderManifests(self, request, context):
+        """Returns the Kubernetes objects that a deploy of a function would apply, without applying any. NOT_FOUND (reason
+        NAMESPACE_NOT_FOUND), FAILED_PRECONDITION (reason SPINKUBE_NOT_INSTALLED), PERMISSION_DENIED (reason
+        CLUSTER_FORBIDDEN) and what else the cluster refuses, where it is asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeployServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +127,11 @@ def add_DeployServiceServicer_to_server(servicer, server):
                     servicer.ListTargets,
                     request_deserializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.ListTargetsRequest.FromString,
                     response_serializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.ListTargetsResponse.SerializeToString,
+            ),
+            'RenderManifests': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenderManifests,
+                    request_deserializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.RenderManifestsRequest.FromString,
+                    response_serializer=fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.RenderManifestsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +243,33 @@ class DeployService:
             '/fnmesh.deploy.v1.DeployService/ListTargets',
             fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.ListTargetsRequest.SerializeToString,
             fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.ListTargetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenderManifests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.deploy.v1.DeployService/RenderManifests',
+            fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.RenderManifestsRequest.SerializeToString,
+            fnmesh_dot_deploy_dot_v1_dot_deploy__service__pb2.RenderManifestsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,11 @@ class DeployServiceStub:
     """Sends log lines of a function, oldest first, and with `follow` those that come."""
     ListTargets: _grpc.UnaryUnaryMultiCallable[_deploy_service_pb2.ListTargetsRequest, _deploy_service_pb2.ListTargetsResponse]
     """Lists the targets of this mesh, and why one cannot be used."""
+    RenderManifests: _grpc.UnaryUnaryMultiCallable[_deploy_service_pb2.RenderManifestsRequest, _deploy_service_pb2.RenderManifestsResponse]
+    """Returns the Kubernetes objects that a deploy of a function would apply, without applying any. NOT_FOUND (reason
+    NAMESPACE_NOT_FOUND), FAILED_PRECONDITION (reason SPINKUBE_NOT_INSTALLED), PERMISSION_DENIED (reason
+    CLUSTER_FORBIDDEN) and what else the cluster refuses, where it is asked.
+    """
 
 @_typing.type_check_only
 class DeployServiceAsyncStub(DeployServiceStub):
@@ -60,6 +65,11 @@ class DeployServiceAsyncStub(DeployServiceStub):
     """Sends log lines of a function, oldest first, and with `follow` those that come."""
     ListTargets: _aio.UnaryUnaryMultiCallable[_deploy_service_pb2.ListTargetsRequest, _deploy_service_pb2.ListTargetsResponse]  # type: ignore[assignment]
     """Lists the targets of this mesh, and why one cannot be used."""
+    RenderManifests: _aio.UnaryUnaryMultiCallable[_deploy_service_pb2.RenderManifestsRequest, _deploy_service_pb2.RenderManifestsResponse]  # type: ignore[assignment]
+    """Returns the Kubernetes objects that a deploy of a function would apply, without applying any. NOT_FOUND (reason
+    NAMESPACE_NOT_FOUND), FAILED_PRECONDITION (reason SPINKUBE_NOT_INSTALLED), PERMISSION_DENIED (reason
+    CLUSTER_FORBIDDEN) and what else the cluster refuses, where it is asked.
+    """
 
 class DeployServiceServicer(metaclass=_abc_1.ABCMeta):
     """DeployService tells what runs. What should run is said to the registry."""
@@ -97,5 +107,16 @@ class DeployServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deploy_service_pb2.ListTargetsResponse, _abc.Awaitable[_deploy_service_pb2.ListTargetsResponse]]:
         """Lists the targets of this mesh, and why one cannot be used."""
+
+    @_abc_1.abstractmethod
+    def RenderManifests(
+        self,
+        request: _deploy_service_pb2.RenderManifestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deploy_service_pb2.RenderManifestsResponse, _abc.Awaitable[_deploy_service_pb2.RenderManifestsResponse]]:
+        """Returns the Kubernetes objects that a deploy of a function would apply, without applying any. NOT_FOUND (reason
+        NAMESPACE_NOT_FOUND), FAILED_PRECONDITION (reason SPINKUBE_NOT_INSTALLED), PERMISSION_DENIED (reason
+        CLUSTER_FORBIDDEN) and what else the cluster refuses, where it is asked.
+        """
 
 def add_DeployServiceServicer_to_server(servicer: DeployServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fnmesh/registry/v1/function.proto\x12\x12\x66nmesh.registry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x07\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x0f\n\x07methods\x18\x06 \x03(\t\x12,\n\x07runtime\x18\x07 \x01(\x0e\x32\x1b.fnmesh.registry.v1.Runtime\x12*\n\x06target\x18\x08 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\x12\x32\n\x03\x65nv\x18\t \x03(\x0b\x32%.fnmesh.registry.v1.Function.EnvEntry\x12*\n\x06limits\x18\n \x01(\x0b\x32\x1a.fnmesh.registry.v1.Limits\x12,\n\x07scaling\x18\x0b \x01(\x0b\x32\x1b.fnmesh.registry.v1.Scaling\x12\x35\n\x0c\x65vent_format\x18\x0c \x01(\x0e\x32\x1f.fnmesh.registry.v1.EventFormat\x12*\n\x06\x61\x63\x63\x65ss\x18\r \x01(\x0e\x32\x1a.fnmesh.registry.v1.Access\x12\x0f\n\x07handler\x18\x0e \x01(\t\x12\x38\n\x06labels\x18\x0f \x03(\x0b\x32(.fnmesh.registry.v1.Function.LabelsEntry\x12\x18\n\x10serving_revision\x18\x10 \x01(\t\x12\x0f\n\x07running\x18\x11 \x01(\x08\x12=\n\x10\x64\x65ployment_state\x18\x12 \x01(\x0e\x32#.fnmesh.registry.v1.DeploymentState\x12\x1a\n\x12\x64\x65ployment_message\x18\x13 \x01(\t\x12/\n\x0b\x63reate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x16 \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06number\x18\x18 \x01(\x03\x12\x15\n\rsource_digest\x18\x19 \x01(\t\x12\x16\n\x0einvocation_url\x18\x1a \x01(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"s\n\x06Limits\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x03\x12\x12\n\ncpu_millis\x18\x02 \x01(\x05\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63oncurrency\x18\x04 \x01(\x05\"{\n\x07Scaling\x12\x1a\n\rmin_instances\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rmax_instances\x18\x02 \x01(\x05\x12+\n\x08idle_ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_min_instances*m\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUNTIME_PYTHON\x10\x01\x12\x10\n\x0cRUNTIME_NODE\x10\x02\x12\x10\n\x0cRUNTIME_SPIN\x10\x03\x12\x11\n\rRUNTIME_IMAGE\x10\x04*o\n\x06Target\x12\x16\n\x12TARGET_UNSPECIFIED\x10\x00\x12\x12\n\x0eTARGET_PROCESS\x10\x01\x12\x11\n\rTARGET_DOCKER\x10\x02\x12\x0f\n\x0bTARGET_SPIN\x10\x03\x12\x15\n\x11TARGET_KUBERNETES\x10\x04*\\\n\x0b\x45ventFormat\x12\x1c\n\x18\x45VENT_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_FORMAT_HTTP_V2\x10\x01\x12\x15\n\x11\x45VENT_FORMAT_BODY\x10\x02*C\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_PUBLIC\x10\x01\x12\x0e\n\nACCESS_KEY\x10\x02*\xe6\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_PENDING\x10\x01\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_STARTING\x10\x02\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x03\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_DEGRADED\x10\x04\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x05\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_STOPPED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fnmesh/registry/v1/function.proto\x12\x12\x66nmesh.registry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x07\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x0f\n\x07methods\x18\x06 \x03(\t\x12,\n\x07runtime\x18\x07 \x01(\x0e\x32\x1b.fnmesh.registry.v1.Runtime\x12*\n\x06target\x18\x08 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\x12\x32\n\x03\x65nv\x18\t \x03(\x0b\x32%.fnmesh.registry.v1.Function.EnvEntry\x12*\n\x06limits\x18\n \x01(\x0b\x32\x1a.fnmesh.registry.v1.Limits\x12,\n\x07scaling\x18\x0b \x01(\x0b\x32\x1b.fnmesh.registry.v1.Scaling\x12\x35\n\x0c\x65vent_format\x18\x0c \x01(\x0e\x32\x1f.fnmesh.registry.v1.EventFormat\x12*\n\x06\x61\x63\x63\x65ss\x18\r \x01(\x0e\x32\x1a.fnmesh.registry.v1.Access\x12\x0f\n\x07handler\x18\x0e \x01(\t\x12\x38\n\x06labels\x18\x0f \x03(\x0b\x32(.fnmesh.registry.v1.Function.LabelsEntry\x12\x18\n\x10serving_revision\x18\x10 \x01(\t\x12\x0f\n\x07running\x18\x11 \x01(\x08\x12=\n\x10\x64\x65ployment_state\x18\x12 \x01(\x0e\x32#.fnmesh.registry.v1.DeploymentState\x12\x1a\n\x12\x64\x65ployment_message\x18\x13 \x01(\t\x12/\n\x0b\x63reate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x16 \x01(\t\x12/\n\x0b\x64\x65lete_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06number\x18\x18 \x01(\x03\x12\x15\n\rsource_digest\x18\x19 \x01(\t\x12\x16\n\x0einvocation_url\x18\x1a \x01(\t\x12\x34\n\x07\x63luster\x18\x1b \x01(\x0b\x32#.fnmesh.registry.v1.ClusterSettings\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"s\n\x06Limits\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x03\x12\x12\n\ncpu_millis\x18\x02 \x01(\x05\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x63oncurrency\x18\x04 \x01(\x05\"{\n\x07Scaling\x12\x1a\n\rmin_instances\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rmax_instances\x18\x02 \x01(\x05\x12+\n\x08idle_ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\n\x0e_min_instances\"\xa3\x01\n\x0f\x43lusterSettings\x12\x0f\n\x07\x63ontext\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x03 \x01(\t\x12\x17\n\x0fservice_account\x18\x04 \x01(\t\x12\x10\n\x08use_spot\x18\x05 \x01(\x08\x12\x13\n\x0b\x61utoscaling\x18\x06 \x01(\x08\x12\x1a\n\x12image_pull_secrets\x18\x07 \x03(\t*m\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUNTIME_PYTHON\x10\x01\x12\x10\n\x0cRUNTIME_NODE\x10\x02\x12\x10\n\x0cRUNTIME_SPIN\x10\x03\x12\x11\n\rRUNTIME_IMAGE\x10\x04*o\n\x06Target\x12\x16\n\x12TARGET_UNSPECIFIED\x10\x00\x12\x12\n\x0eTARGET_PROCESS\x10\x01\x12\x11\n\rTARGET_DOCKER\x10\x02\x12\x0f\n\x0bTARGET_SPIN\x10\x03\x12\x15\n\x11TARGET_KUBERNETES\x10\x04*\\\n\x0b\x45ventFormat\x12\x1c\n\x18\x45VENT_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_FORMAT_HTTP_V2\x10\x01\x12\x15\n\x11\x45VENT_FORMAT_BODY\x10\x02*C\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_PUBLIC\x10\x01\x12\x0e\n\nACCESS_KEY\x10\x02*\xe6\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_PENDING\x10\x01\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_STARTING\x10\x02\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x03\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_DEGRADED\x10\x04\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x05\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_STOPPED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +37,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FUNCTION_ENVENTRY']._serialized_options = b'8\001'
   _globals['_FUNCTION_LABELSENTRY']._loaded_options = None
   _globals['_FUNCTION_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNTIME']._serialized_start=1333
-  _globals['_RUNTIME']._serialized_end=1442
-  _globals['_TARGET']._serialized_start=1444
-  _globals['_TARGET']._serialized_end=1555
-  _globals['_EVENTFORMAT']._serialized_start=1557
-  _globals['_EVENTFORMAT']._serialized_end=1649
-  _globals['_ACCESS']._serialized_start=1651
-  _globals['_ACCESS']._serialized_end=1718
-  _globals['_DEPLOYMENTSTATE']._serialized_start=1721
-  _globals['_DEPLOYMENTSTATE']._serialized_end=1951
+  _globals['_RUNTIME']._serialized_start=1553
+  _globals['_RUNTIME']._serialized_end=1662
+  _globals['_TARGET']._serialized_start=1664
+  _globals['_TARGET']._serialized_end=1775
+  _globals['_EVENTFORMAT']._serialized_start=1777
+  _globals['_EVENTFORMAT']._serialized_end=1869
+  _globals['_ACCESS']._serialized_start=1871
+  _globals['_ACCESS']._serialized_end=1938
+  _globals['_DEPLOYMENTSTATE']._serialized_start=1941
+  _globals['_DEPLOYMENTSTATE']._serialized_end=2171
   _globals['_FUNCTION']._serialized_start=123
-  _globals['_FUNCTION']._serialized_end=1089
-  _globals['_FUNCTION_ENVENTRY']._serialized_start=1000
-  _globals['_FUNCTION_ENVENTRY']._serialized_end=1042
-  _globals['_FUNCTION_LABELSENTRY']._serialized_start=1044
-  _globals['_FUNCTION_LABELSENTRY']._serialized_end=1089
-  _globals['_LIMITS']._serialized_start=1091
-  _globals['_LIMITS']._serialized_end=1206
-  _globals['_SCALING']._serialized_start=1208
-  _globals['_SCALING']._serialized_end=1331
+  _globals['_FUNCTION']._serialized_end=1143
+  _globals['_FUNCTION_ENVENTRY']._serialized_start=1054
+  _globals['_FUNCTION_ENVENTRY']._serialized_end=1096
+  _globals['_FUNCTION_LABELSENTRY']._serialized_start=1098
+  _globals['_FUNCTION_LABELSENTRY']._serialized_end=1143
+  _globals['_LIMITS']._serialized_start=1145
+  _globals['_LIMITS']._serialized_end=1260
+  _globals['_SCALING']._serialized_start=1262
+  _globals['_SCALING']._serialized_end=1385
+  _globals['_CLUSTERSETTINGS']._serialized_start=1388
+  _globals['_CLUSTERSETTINGS']._serialized_end=1551
 # @@protoc_insertion_point(module_scope)

@@ -245,6 +245,7 @@ class Function(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
     INVOCATION_URL_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `workspaces/{workspace_id}/functions/{function_id}`; output only. Requests may use
     display names in either place: `workspaces/default/functions/hello`.
@@ -323,6 +324,10 @@ class Function(_message.Message):
     def delete_time(self) -> _timestamp_pb2.Timestamp:
         """Set while the function is being deleted; output only."""
 
+    @_builtins.property
+    def cluster(self) -> Global___ClusterSettings:
+        """How it is run on a cluster; only looked at where `target` is TARGET_KUBERNETES."""
+
     def __init__(
         self,
         *,
@@ -352,10 +357,11 @@ class Function(_message.Message):
         number: _builtins.int = ...,
         source_digest: _builtins.str = ...,
         invocation_url: _builtins.str = ...,
+        cluster: Global___ClusterSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "limits", b"limits", "scaling", b"scaling", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "create_time", b"create_time", "delete_time", b"delete_time", "limits", b"limits", "scaling", b"scaling", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "create_time", b"create_time", "delete_time", b"delete_time", "deployment_message", b"deployment_message", "deployment_state", b"deployment_state", "description", b"description", "display_name", b"display_name", "env", b"env", "etag", b"etag", "event_format", b"event_format", "handler", b"handler", "invocation_url", b"invocation_url", "labels", b"labels", "limits", b"limits", "methods", b"methods", "name", b"name", "number", b"number", "path", b"path", "running", b"running", "runtime", b"runtime", "scaling", b"scaling", "serving_revision", b"serving_revision", "source_digest", b"source_digest", "target", b"target", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "cluster", b"cluster", "create_time", b"create_time", "delete_time", b"delete_time", "deployment_message", b"deployment_message", "deployment_state", b"deployment_state", "description", b"description", "display_name", b"display_name", "env", b"env", "etag", b"etag", "event_format", b"event_format", "handler", b"handler", "invocation_url", b"invocation_url", "labels", b"labels", "limits", b"limits", "methods", b"methods", "name", b"name", "number", b"number", "path", b"path", "running", b"running", "runtime", b"runtime", "scaling", b"scaling", "serving_revision", b"serving_revision", "source_digest", b"source_digest", "target", b"target", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -432,3 +438,53 @@ class Scaling(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_instances) -> _WhichOneofReturnType__min_instances | None: ...
 
 Global___Scaling: _TypeAlias = Scaling  # noqa: Y015
+
+@_typing.final
+class ClusterSettings(_message.Message):
+    """How a function is run on a Kubernetes cluster. A zero or absent field means its default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    APP_NAME_FIELD_NUMBER: _builtins.int
+    SERVICE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    USE_SPOT_FIELD_NUMBER: _builtins.int
+    AUTOSCALING_FIELD_NUMBER: _builtins.int
+    IMAGE_PULL_SECRETS_FIELD_NUMBER: _builtins.int
+    context: _builtins.str
+    """Context of deploy_svc's kubeconfig, which says which cluster; its current one where empty."""
+    namespace: _builtins.str
+    """Namespace of its objects; the one of deploy_svc's settings where empty. It must be there."""
+    app_name: _builtins.str
+    """Name of its objects, a DNS label of at most 52 characters; the function's display name, made to fit, where empty."""
+    service_account: _builtins.str
+    """Service account of its pods; the namespace's default one where empty."""
+    use_spot: _builtins.bool
+    """Whether its pods may and should run on nodes that can be taken away at short notice."""
+    autoscaling: _builtins.bool
+    """Whether the cluster changes the number of pods with their load, between `scaling.min_instances` (1 where zero) and
+    `scaling.max_instances` (10 where not set); without it there are `scaling.min_instances`.
+    """
+    @_builtins.property
+    def image_pull_secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of secrets in the namespace that its image is pulled with, at most 16."""
+
+    def __init__(
+        self,
+        *,
+        context: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        app_name: _builtins.str = ...,
+        service_account: _builtins.str = ...,
+        use_spot: _builtins.bool = ...,
+        autoscaling: _builtins.bool = ...,
+        image_pull_secrets: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_name", b"app_name", "autoscaling", b"autoscaling", "context", b"context", "image_pull_secrets", b"image_pull_secrets", "namespace", b"namespace", "service_account", b"service_account", "use_spot", b"use_spot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterSettings: _TypeAlias = ClusterSettings  # noqa: Y015

@@ -27,7 +27,7 @@ from fnmesh.registry.v1 import function_pb2 as fnmesh_dot_registry_dot_v1_dot_fu
 from fnmesh.registry.v1 import revision_pb2 as fnmesh_dot_registry_dot_v1_dot_revision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n;fnmesh/internal/registry/v1/registry_internal_service.proto\x12\x1b\x66nmesh.internal.registry.v1\x1a fnmesh/registry/v1/api_key.proto\x1a!fnmesh/registry/v1/function.proto\x1a!fnmesh/registry/v1/revision.proto\"\xee\x01\n\x10\x46unctionSnapshot\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x1f\n\x17serving_revision_number\x18\x03 \x01(\x05\x12\x32\n\x0eserving_limits\x18\x04 \x01(\x0b\x32\x1a.fnmesh.registry.v1.Limits\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\x12\x1e\n\x16workspace_display_name\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\".\n\x15WatchFunctionsRequest\x12\x15\n\rafter_version\x18\x01 \x01(\x03\"\xd6\x01\n\x16WatchFunctionsResponse\x12\x41\n\x08\x66unction\x18\x01 \x01(\x0b\x32-.fnmesh.internal.registry.v1.FunctionSnapshotH\x00\x12\x39\n\x08\x62ookmark\x18\x02 \x01(\x0b\x32%.fnmesh.internal.registry.v1.BookmarkH\x00\x12\x33\n\x05reset\x18\x03 \x01(\x0b\x32\".fnmesh.internal.registry.v1.ResetH\x00\x42\t\n\x07message\"\x1b\n\x08\x42ookmark\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x07\n\x05Reset\"\xc5\x01\n\x15\x43reateRevisionRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x11\n\tbuild_uid\x18\x02 \x01(\t\x12,\n\x07runtime\x18\x03 \x01(\x0e\x32\x1b.fnmesh.registry.v1.Runtime\x12\x32\n\x0e\x64\x65\x66\x61ult_target\x18\x04 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\x12\x0e\n\x06\x64\x65ploy\x18\x05 \x01(\x08\x12\x15\n\rsource_digest\x18\x06 \x01(\t\"\x89\x01\n\x16\x43reateRevisionResponse\x12.\n\x08revision\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Revision\x12?\n\x08\x66unction\x18\x02 \x01(\x0b\x32-.fnmesh.internal.registry.v1.FunctionSnapshot\"e\n\x12ReportBuildRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12.\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Artifact\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"E\n\x13ReportBuildResponse\x12.\n\x08revision\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Revision\"\x9d\x01\n\x17ReportDeploymentRequest\x12\x14\n\x0c\x66unction_uid\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.fnmesh.registry.v1.DeploymentState\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x16\n\x0ereport_version\x18\x05 \x01(\x03\"\x1a\n\x18ReportDeploymentResponse\",\n\x14ReportDeletedRequest\x12\x14\n\x0c\x66unction_uid\x18\x01 \x01(\t\"\x17\n\x15ReportDeletedResponse\"C\n\x12GetWorkloadRequest\x12\x14\n\x0c\x66unction_uid\x18\x01 \x01(\t\x12\x17\n\x0frevision_number\x18\x02 \x01(\x05\"\xa5\x03\n\x13GetWorkloadResponse\x12.\n\x08revision\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Revision\x12\x46\n\x03\x65nv\x18\x02 \x03(\x0b\x32\x39.fnmesh.internal.registry.v1.GetWorkloadResponse.EnvEntry\x12\x0f\n\x07handler\x18\x03 \x01(\t\x12\x35\n\x0c\x65vent_format\x18\x04 \x01(\x0e\x32\x1f.fnmesh.registry.v1.EventFormat\x12\x1d\n\x15\x66unction_display_name\x18\x05 \x01(\t\x12S\n\x07secrets\x18\x06 \x03(\x0b\x32=.fnmesh.internal.registry.v1.GetWorkloadResponse.SecretsEntryB\x03\x80\x01\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1a\n\x18ListLiveArtifactsRequest\"D\n\x19ListLiveArtifactsResponse\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\x12\x16\n\x0esource_digests\x18\x02 \x03(\t\"%\n\x13VerifyApiKeyRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\"d\n\x14VerifyApiKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12)\n\x06scopes\x18\x02 \x03(\x0e\x32\x19.fnmesh.registry.v1.Scope\x12\x11\n\tworkspace\x18\x03 \x01(\t\"&\n\x16ResolveFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x17ResolveWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63reate\x18\x02 \x01(\x08\"=\n\x18ResolveWorkspaceResponse\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t2\xe0\t\n\x17RegistryInternalService\x12{\n\x0eWatchFunctions\x12\x32.fnmesh.internal.registry.v1.WatchFunctionsRequest\x1a\x33.fnmesh.internal.registry.v1.WatchFunctionsResponse0\x01\x12y\n\x0e\x43reateRevision\x12\x32.fnmesh.internal.registry.v1.CreateRevisionRequest\x1a\x33.fnmesh.internal.registry.v1.CreateRevisionResponse\x12p\n\x0bReportBuild\x12/.fnmesh.internal.registry.v1.ReportBuildRequest\x1a\x30.fnmesh.internal.registry.v1.ReportBuildResponse\x12\x7f\n\x10ReportDeployment\x12\x34.fnmesh.internal.registry.v1.ReportDeploymentRequest\x1a\x35.fnmesh.internal.registry.v1.ReportDeploymentResponse\x12v\n\rReportDeleted\x12\x31.fnmesh.internal.registry.v1.ReportDeletedRequest\x1a\x32.fnmesh.internal.registry.v1.ReportDeletedResponse\x12p\n\x0bGetWorkload\x12/.fnmesh.internal.registry.v1.GetWorkloadRequest\x1a\x30.fnmesh.internal.registry.v1.GetWorkloadResponse\x12\x82\x01\n\x11ListLiveArtifacts\x12\x35.fnmesh.internal.registry.v1.ListLiveArtifactsRequest\x1a\x36.fnmesh.internal.registry.v1.ListLiveArtifactsResponse\x12s\n\x0cVerifyApiKey\x12\x30.fnmesh.internal.registry.v1.VerifyApiKeyRequest\x1a\x31.fnmesh.internal.registry.v1.VerifyApiKeyResponse\x12u\n\x0fResolveFunction\x12\x33.fnmesh.internal.registry.v1.ResolveFunctionRequest\x1a-.fnmesh.internal.registry.v1.FunctionSnapshot\x12\x7f\n\x10ResolveWorkspace\x12\x34.fnmesh.internal.registry.v1.ResolveWorkspaceRequest\x1a\x35.fnmesh.internal.registry.v1.ResolveWorkspaceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n;fnmesh/internal/registry/v1/registry_internal_service.proto\x12\x1b\x66nmesh.internal.registry.v1\x1a fnmesh/registry/v1/api_key.proto\x1a!fnmesh/registry/v1/function.proto\x1a!fnmesh/registry/v1/revision.proto\"\xee\x01\n\x10\x46unctionSnapshot\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Function\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x1f\n\x17serving_revision_number\x18\x03 \x01(\x05\x12\x32\n\x0eserving_limits\x18\x04 \x01(\x0b\x32\x1a.fnmesh.registry.v1.Limits\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\x12\x1e\n\x16workspace_display_name\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\".\n\x15WatchFunctionsRequest\x12\x15\n\rafter_version\x18\x01 \x01(\x03\"\xd6\x01\n\x16WatchFunctionsResponse\x12\x41\n\x08\x66unction\x18\x01 \x01(\x0b\x32-.fnmesh.internal.registry.v1.FunctionSnapshotH\x00\x12\x39\n\x08\x62ookmark\x18\x02 \x01(\x0b\x32%.fnmesh.internal.registry.v1.BookmarkH\x00\x12\x33\n\x05reset\x18\x03 \x01(\x0b\x32\".fnmesh.internal.registry.v1.ResetH\x00\x42\t\n\x07message\"\x1b\n\x08\x42ookmark\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x07\n\x05Reset\"\xf7\x01\n\x15\x43reateRevisionRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x11\n\tbuild_uid\x18\x02 \x01(\t\x12,\n\x07runtime\x18\x03 \x01(\x0e\x32\x1b.fnmesh.registry.v1.Runtime\x12\x32\n\x0e\x64\x65\x66\x61ult_target\x18\x04 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\x12\x0e\n\x06\x64\x65ploy\x18\x05 \x01(\x08\x12\x15\n\rsource_digest\x18\x06 \x01(\t\x12\x30\n\x0clocal_target\x18\x07 \x01(\x0e\x32\x1a.fnmesh.registry.v1.Target\"\x89\x01\n\x16\x43reateRevisionResponse\x12.\n\x08revision\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Revision\x12?\n\x08\x66unction\x18\x02 \x01(\x0b\x32-.fnmesh.internal.registry.v1.FunctionSnapshot\"e\n\x12ReportBuildRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12.\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Artifact\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"E\n\x13ReportBuildResponse\x12.\n\x08revision\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Revision\"\x9d\x01\n\x17ReportDeploymentRequest\x12\x14\n\x0c\x66unction_uid\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.fnmesh.registry.v1.DeploymentState\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x16\n\x0ereport_version\x18\x05 \x01(\x03\"\x1a\n\x18ReportDeploymentResponse\",\n\x14ReportDeletedRequest\x12\x14\n\x0c\x66unction_uid\x18\x01 \x01(\t\"\x17\n\x15ReportDeletedResponse\"C\n\x12GetWorkloadRequest\x12\x14\n\x0c\x66unction_uid\x18\x01 \x01(\t\x12\x17\n\x0frevision_number\x18\x02 \x01(\x05\"\xa5\x03\n\x13GetWorkloadResponse\x12.\n\x08revision\x18\x01 \x01(\x0b\x32\x1c.fnmesh.registry.v1.Revision\x12\x46\n\x03\x65nv\x18\x02 \x03(\x0b\x32\x39.fnmesh.internal.registry.v1.GetWorkloadResponse.EnvEntry\x12\x0f\n\x07handler\x18\x03 \x01(\t\x12\x35\n\x0c\x65vent_format\x18\x04 \x01(\x0e\x32\x1f.fnmesh.registry.v1.EventFormat\x12\x1d\n\x15\x66unction_display_name\x18\x05 \x01(\t\x12S\n\x07secrets\x18\x06 \x03(\x0b\x32=.fnmesh.internal.registry.v1.GetWorkloadResponse.SecretsEntryB\x03\x80\x01\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1a\n\x18ListLiveArtifactsRequest\"D\n\x19ListLiveArtifactsResponse\x12\x0f\n\x07\x64igests\x18\x01 \x03(\t\x12\x16\n\x0esource_digests\x18\x02 \x03(\t\"%\n\x13VerifyApiKeyRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\"d\n\x14VerifyApiKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12)\n\x06scopes\x18\x02 \x03(\x0e\x32\x19.fnmesh.registry.v1.Scope\x12\x11\n\tworkspace\x18\x03 \x01(\t\"&\n\x16ResolveFunctionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x17ResolveWorkspaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63reate\x18\x02 \x01(\x08\"=\n\x18ResolveWorkspaceResponse\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t2\xe0\t\n\x17RegistryInternalService\x12{\n\x0eWatchFunctions\x12\x32.fnmesh.internal.registry.v1.WatchFunctionsRequest\x1a\x33.fnmesh.internal.registry.v1.WatchFunctionsResponse0\x01\x12y\n\x0e\x43reateRevision\x12\x32.fnmesh.internal.registry.v1.CreateRevisionRequest\x1a\x33.fnmesh.internal.registry.v1.CreateRevisionResponse\x12p\n\x0bReportBuild\x12/.fnmesh.internal.registry.v1.ReportBuildRequest\x1a\x30.fnmesh.internal.registry.v1.ReportBuildResponse\x12\x7f\n\x10ReportDeployment\x12\x34.fnmesh.internal.registry.v1.ReportDeploymentRequest\x1a\x35.fnmesh.internal.registry.v1.ReportDeploymentResponse\x12v\n\rReportDeleted\x12\x31.fnmesh.internal.registry.v1.ReportDeletedRequest\x1a\x32.fnmesh.internal.registry.v1.ReportDeletedResponse\x12p\n\x0bGetWorkload\x12/.fnmesh.internal.registry.v1.GetWorkloadRequest\x1a\x30.fnmesh.internal.registry.v1.GetWorkloadResponse\x12\x82\x01\n\x11ListLiveArtifacts\x12\x35.fnmesh.internal.registry.v1.ListLiveArtifactsRequest\x1a\x36.fnmesh.internal.registry.v1.ListLiveArtifactsResponse\x12s\n\x0cVerifyApiKey\x12\x30.fnmesh.internal.registry.v1.VerifyApiKeyRequest\x1a\x31.fnmesh.internal.registry.v1.VerifyApiKeyResponse\x12u\n\x0fResolveFunction\x12\x33.fnmesh.internal.registry.v1.ResolveFunctionRequest\x1a-.fnmesh.internal.registry.v1.FunctionSnapshot\x12\x7f\n\x10ResolveWorkspace\x12\x34.fnmesh.internal.registry.v1.ResolveWorkspaceRequest\x1a\x35.fnmesh.internal.registry.v1.ResolveWorkspaceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,43 +51,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESET']._serialized_start=731
   _globals['_RESET']._serialized_end=738
   _globals['_CREATEREVISIONREQUEST']._serialized_start=741
-  _globals['_CREATEREVISIONREQUEST']._serialized_end=938
-  _globals['_CREATEREVISIONRESPONSE']._serialized_start=941
-  _globals['_CREATEREVISIONRESPONSE']._serialized_end=1078
-  _globals['_REPORTBUILDREQUEST']._serialized_start=1080
-  _globals['_REPORTBUILDREQUEST']._serialized_end=1181
-  _globals['_REPORTBUILDRESPONSE']._serialized_start=1183
-  _globals['_REPORTBUILDRESPONSE']._serialized_end=1252
-  _globals['_REPORTDEPLOYMENTREQUEST']._serialized_start=1255
-  _globals['_REPORTDEPLOYMENTREQUEST']._serialized_end=1412
-  _globals['_REPORTDEPLOYMENTRESPONSE']._serialized_start=1414
-  _globals['_REPORTDEPLOYMENTRESPONSE']._serialized_end=1440
-  _globals['_REPORTDELETEDREQUEST']._serialized_start=1442
-  _globals['_REPORTDELETEDREQUEST']._serialized_end=1486
-  _globals['_REPORTDELETEDRESPONSE']._serialized_start=1488
-  _globals['_REPORTDELETEDRESPONSE']._serialized_end=1511
-  _globals['_GETWORKLOADREQUEST']._serialized_start=1513
-  _globals['_GETWORKLOADREQUEST']._serialized_end=1580
-  _globals['_GETWORKLOADRESPONSE']._serialized_start=1583
-  _globals['_GETWORKLOADRESPONSE']._serialized_end=2004
-  _globals['_GETWORKLOADRESPONSE_ENVENTRY']._serialized_start=1914
-  _globals['_GETWORKLOADRESPONSE_ENVENTRY']._serialized_end=1956
-  _globals['_GETWORKLOADRESPONSE_SECRETSENTRY']._serialized_start=1958
-  _globals['_GETWORKLOADRESPONSE_SECRETSENTRY']._serialized_end=2004
-  _globals['_LISTLIVEARTIFACTSREQUEST']._serialized_start=2006
-  _globals['_LISTLIVEARTIFACTSREQUEST']._serialized_end=2032
-  _globals['_LISTLIVEARTIFACTSRESPONSE']._serialized_start=2034
-  _globals['_LISTLIVEARTIFACTSRESPONSE']._serialized_end=2102
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=2104
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=2141
-  _globals['_VERIFYAPIKEYRESPONSE']._serialized_start=2143
-  _globals['_VERIFYAPIKEYRESPONSE']._serialized_end=2243
-  _globals['_RESOLVEFUNCTIONREQUEST']._serialized_start=2245
-  _globals['_RESOLVEFUNCTIONREQUEST']._serialized_end=2283
-  _globals['_RESOLVEWORKSPACEREQUEST']._serialized_start=2285
-  _globals['_RESOLVEWORKSPACEREQUEST']._serialized_end=2340
-  _globals['_RESOLVEWORKSPACERESPONSE']._serialized_start=2342
-  _globals['_RESOLVEWORKSPACERESPONSE']._serialized_end=2403
-  _globals['_REGISTRYINTERNALSERVICE']._serialized_start=2406
-  _globals['_REGISTRYINTERNALSERVICE']._serialized_end=3654
+  _globals['_CREATEREVISIONREQUEST']._serialized_end=988
+  _globals['_CREATEREVISIONRESPONSE']._serialized_start=991
+  _globals['_CREATEREVISIONRESPONSE']._serialized_end=1128
+  _globals['_REPORTBUILDREQUEST']._serialized_start=1130
+  _globals['_REPORTBUILDREQUEST']._serialized_end=1231
+  _globals['_REPORTBUILDRESPONSE']._serialized_start=1233
+  _globals['_REPORTBUILDRESPONSE']._serialized_end=1302
+  _globals['_REPORTDEPLOYMENTREQUEST']._serialized_start=1305
+  _globals['_REPORTDEPLOYMENTREQUEST']._serialized_end=1462
+  _globals['_REPORTDEPLOYMENTRESPONSE']._serialized_start=1464
+  _globals['_REPORTDEPLOYMENTRESPONSE']._serialized_end=1490
+  _globals['_REPORTDELETEDREQUEST']._serialized_start=1492
+  _globals['_REPORTDELETEDREQUEST']._serialized_end=1536
+  _globals['_REPORTDELETEDRESPONSE']._serialized_start=1538
+  _globals['_REPORTDELETEDRESPONSE']._serialized_end=1561
+  _globals['_GETWORKLOADREQUEST']._serialized_start=1563
+  _globals['_GETWORKLOADREQUEST']._serialized_end=1630
+  _globals['_GETWORKLOADRESPONSE']._serialized_start=1633
+  _globals['_GETWORKLOADRESPONSE']._serialized_end=2054
+  _globals['_GETWORKLOADRESPONSE_ENVENTRY']._serialized_start=1964
+  _globals['_GETWORKLOADRESPONSE_ENVENTRY']._serialized_end=2006
+  _globals['_GETWORKLOADRESPONSE_SECRETSENTRY']._serialized_start=2008
+  _globals['_GETWORKLOADRESPONSE_SECRETSENTRY']._serialized_end=2054
+  _globals['_LISTLIVEARTIFACTSREQUEST']._serialized_start=2056
+  _globals['_LISTLIVEARTIFACTSREQUEST']._serialized_end=2082
+  _globals['_LISTLIVEARTIFACTSRESPONSE']._serialized_start=2084
+  _globals['_LISTLIVEARTIFACTSRESPONSE']._serialized_end=2152
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=2154
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=2191
+  _globals['_VERIFYAPIKEYRESPONSE']._serialized_start=2193
+  _globals['_VERIFYAPIKEYRESPONSE']._serialized_end=2293
+  _globals['_RESOLVEFUNCTIONREQUEST']._serialized_start=2295
+  _globals['_RESOLVEFUNCTIONREQUEST']._serialized_end=2333
+  _globals['_RESOLVEWORKSPACEREQUEST']._serialized_start=2335
+  _globals['_RESOLVEWORKSPACEREQUEST']._serialized_end=2390
+  _globals['_RESOLVEWORKSPACERESPONSE']._serialized_start=2392
+  _globals['_RESOLVEWORKSPACERESPONSE']._serialized_end=2453
+  _globals['_REGISTRYINTERNALSERVICE']._serialized_start=2456
+  _globals['_REGISTRYINTERNALSERVICE']._serialized_end=3704
 # @@protoc_insertion_point(module_scope)

@@ -184,6 +184,7 @@ class CreateRevisionRequest(_message.Message):
     DEFAULT_TARGET_FIELD_NUMBER: _builtins.int
     DEPLOY_FIELD_NUMBER: _builtins.int
     SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
+    LOCAL_TARGET_FIELD_NUMBER: _builtins.int
     function: _builtins.str
     """Resource name of the function."""
     build_uid: _builtins.str
@@ -196,6 +197,10 @@ class CreateRevisionRequest(_message.Message):
     """Deploy the revision once it is built."""
     source_digest: _builtins.str
     """What it is built from; kept on the function as the source of its next build."""
+    local_target: _function_pb2.Target.ValueType
+    """Target instead of TARGET_KUBERNETES, for a revision that is made for somebody else's registry only; the function's
+    own where unspecified.
+    """
     def __init__(
         self,
         *,
@@ -205,10 +210,11 @@ class CreateRevisionRequest(_message.Message):
         default_target: _function_pb2.Target.ValueType = ...,
         deploy: _builtins.bool = ...,
         source_digest: _builtins.str = ...,
+        local_target: _function_pb2.Target.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_uid", b"build_uid", "default_target", b"default_target", "deploy", b"deploy", "function", b"function", "runtime", b"runtime", "source_digest", b"source_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["build_uid", b"build_uid", "default_target", b"default_target", "deploy", b"deploy", "function", b"function", "local_target", b"local_target", "runtime", b"runtime", "source_digest", b"source_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

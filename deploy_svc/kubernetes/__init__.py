@@ -1,0 +1,1 @@
+"""Functions on Kubernetes clusters. The client, which is large, is imported only where a cluster is configured."""

@@ -1,0 +1,289 @@
+"""Brings functions on clusters to where the registry wants them: looks, judges, and writes what differs.
+
+The unit is the app. Which pods there are, when one is replaced and where it runs is Kubernetes' work, and so what is
+decided here may be decided anew at any time: the state is on the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from deploy_svc.clusters import Around
+from deploy_svc.domain import DeploymentState, Function, Instance, Target, Workload
+from deploy_svc.kubernetes.app_spec import Defaults, Place, app_of, place_of
+from deploy_svc.kubernetes.app_store import AppStore
+from deploy_svc.kubernetes.applying import Applying, Plan, plan_of, there_is
+from deploy_svc.kubernetes.clusters import Clusters, Opened
+from deploy_svc.kubernetes.kinds import POD
+from deploy_svc.kubernetes.manifests import Manifest, Options, render
+from deploy_svc.kubernetes.names import parse_handle
+from deploy_svc.kubernetes.pod_rows import PodRows
+from deploy_svc.kubernetes.resting import Resting
+from deploy_svc.kubernetes.rollout import Seen, Verdict, judge
+from deploy_svc.wakes import WorkQueue
+from mesh import telemetry
+from mesh.errors import MeshError, Unavailable
+from mesh.logs import get_logger
+from mesh.loops import Backoff
+
+log = get_logger(__name__)
+_WORKERS = 8
+_BACKOFF = Backoff(first_s=0.5, limit_s=30.0)
+_SOON_S = 1.0
+_CLEAN_UP_S = 60.0
+_SETTLED = (DeploymentState.READY, DeploymentState.IDLE, DeploymentState.DEGRADED)
+
+
+class Apps:
+    """Works through a queue of functions that are on clusters, or were, or shall be."""
+
+    def __init__(
+        self,
+        around: Around,
+        queue: WorkQueue,
+        clusters: Clusters,
+        app_store: AppStore,
+        rows: PodRows,
+        defaults: Defaults,
+        options: Options,
+        mesh: str,
+    ) -> None:
+        self._a, self._queue, self._clusters = around, queue, clusters
+        self._app_store, self._rows = app_store, rows
+        self._defaults, self._options, self._mesh = defaults, options, mesh
+        self._applying = Applying(mesh, self._place)
+        self._places: dict[str, set[Place]] = {}
+        self._loaded = asyncio.Event()
+        self._targets: dict[str, tuple[int, Target]] = {}
+        self._plans: dict[str, Plan] = {}
+        self._removed: set[tuple[str, Place]] = set()
+        self._failures: dict[str, int] = {}
+        self._due: dict[str, float] = {}
+        self._resting = Resting(around.activity, around.clock)
+        clusters.works_again = self._look_at_failed
+
+    async def run(self) -> None:
+        """Work until cancelled; what there is to look at, the reconciler says."""
+        self._places = await self._app_store.placements()
+        self._loaded.set()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._clusters.attach(tasks)
+                self._rows.attach(tasks)
+                for _ in range(_WORKERS):
+                    tasks.create_task(self._work())
+        finally:
+            await self._clusters.close()
+
+    async def at_home(self) -> set[str]:
+        """Functions with which nobody else has anything to do."""
+        return await self._app_store.at_home()
+
+    def look(self, uid: str) -> None:
+        """Look at a function as soon as possible."""
+        self._queue.add(uid)
+
+    def is_placed(self, uid: str) -> bool:
+        """Whether there may be anything of a function on a cluster."""
+        return bool(self._places.get(uid))
+
+    async def runs(self, function: Function) -> bool:
+        """Whether a function belongs on a cluster, or only has to be taken off one."""
+        await self._loaded.wait()
+        if not function.wanted_instances:
+            return self.is_placed(function.uid)
+        revision, target = self._targets.get(function.uid, (0, None))
+        if revision != function.revision:
+            if function.target is Target.KUBERNETES and self.is_placed(function.uid) and _was_ready(function):
+                return True
+            try:
+                target = (await self._workload(function)).target
+            except MeshError:  # whoever starts the revision is told of it
+                return function.target is Target.KUBERNETES
+        return target is Target.KUBERNETES
+
+    async def _work(self) -> None:
+        while True:
+            uid = await self._queue.take()
+            try:
+                await self.reconcile(uid)
+            except Exception as error:
+                log.exception("app_reconcile_failed", error, function=uid)
+                self._try_again(uid)
+            finally:
+                self._queue.done(uid)
+
+    async def reconcile(self, uid: str) -> None:
+        """Look at one function once."""
+        found = await self._app_store.situation(uid)
+        if found is None:
+            for cache in (self._places, *self._caches()):
+                cache.pop(uid, None)
+            self._resting.forget(uid)
+            return
+        function, known = found
+        serves = bool(function.wanted_instances) and await self.runs(function)
+        place = place_of(function.cluster, self._defaults)
+        contexts = {one.context for one in self._places.get(uid, ())} | ({place.context} if serves else set())
+        live = await self._rows.sync(uid, contexts, known)
+        try:
+            if serves:
+                await self._serve(function, place, live)
+            elif not function.wanted_instances or (_was_ready(function) and function.state in _SETTLED):
+                await self._leave(function, set(self._places.get(uid, ())))
+            self._failures.pop(uid, None)
+        except MeshError as error:
+            log.info("app_not_brought", function=uid, reason=error.reason, why=error.message)
+            if serves:
+                await self._settle(function, _verdict_of(error, function))
+            self._try_again(uid)
+
+    async def _serve(self, function: Function, place: Place, live: list[Instance]) -> None:
+        a, uid = self._a, function.uid
+        opened = await self._clusters.open(place.context)
+        resting = self._resting.rests(function)
+        objects: list[Manifest] | None = None
+        plan, made_of = self._plans.get(uid), (function.version, function.revision, resting)
+        if plan is None or plan.made_of != made_of:
+            plan, objects = await self._render(function, place, made_of, resting=resting)
+        if plan is None:
+            a.requeue(uid)  # the revision is for another target
+            return
+        there = there_is(opened, uid, place.namespace)
+        if plan.stale(there):
+            if any(one.ending for one in there.values()):
+                self._later(uid, _SOON_S)  # what was removed is not gone yet
+                return
+            if objects is None:
+                plan, objects = await self._render(function, place, made_of, resting=resting)
+            if plan is not None and objects is not None:
+                with telemetry.within(function.traceparent if function.rolling_out else "", function.workspace):
+                    await self._applying.apply(opened, uid, plan, objects)
+        await self._follow(function, opened, plan, live, resting=resting)
+
+    async def _follow(
+        self, function: Function, opened: Opened, plan: Plan | None, live: list[Instance], *, resting: bool
+    ) -> None:
+        """Judge what there is now, and clean up behind a rollout that is over."""
+        uid = function.uid
+        if plan is None:
+            return
+        watching, namespace = opened.watching, plan.place.namespace
+        pods = [one for one in watching.pods(uid) if one.namespace == namespace]
+        staying = sum(not one.ending for one in pods)
+        if plan.scaled_apart:
+            await self._applying.scale_apart(opened, plan, staying)
+        answering = frozenset(one.uid for one in pods if watching.takes_requests(one))
+        main = there_is(opened, uid, namespace).get(plan.main)
+        verdict = judge(function, 0 if resting else plan.replicas, Seen(main, pods, answering))
+        await self._settle(function, verdict)
+        await self._replace_retired(opened, live)
+        if verdict.all_ready:
+            await self._clean_up(function, opened, plan)
+        elif plan.scaled_apart and not staying:
+            self._later(uid, _SOON_S)  # the operator has not made the Deployment yet
+        left_s = None if resting else self._resting.left_s(function)
+        if left_s is not None:
+            self._later(uid, max(_SOON_S, left_s) + 0.01)
+
+    async def _clean_up(self, function: Function, opened: Opened, plan: Plan) -> None:
+        """Remove what a rollout that is over has left behind. That this fails says nothing about what serves."""
+        try:
+            await self._applying.tidy(opened, function.uid, plan)
+            await self._leave(function, self._places.get(function.uid, set()) - {plan.place})
+        except MeshError as error:
+            log.warning("app_not_cleaned_up", function=function.uid, reason=error.reason, why=error.message)
+            self._later(function.uid, _CLEAN_UP_S)
+
+    async def _render(
+        self, function: Function, place: Place, made_of: tuple[Any, ...], *, resting: bool
+    ) -> tuple[Plan | None, list[Manifest] | None]:
+        workload = await self._workload(function)
+        if workload.target is not Target.KUBERNETES:
+            return None, None
+        app = app_of(function, workload, place, self._mesh, resting=resting)
+        objects = render(app, self._options)
+        plan = self._plans[function.uid] = plan_of(app, place, objects, made_of)
+        return plan, objects
+
+    async def _workload(self, function: Function) -> Workload:
+        workload = await self._a.registry.workload(function.uid, function.revision)
+        self._targets[function.uid] = (function.revision, workload.target)
+        return workload
+
+    async def _place(self, uid: str, place: Place) -> None:
+        await self._app_store.place(uid, place)
+        self._places.setdefault(uid, set()).add(place)
+
+    async def _leave(self, function: Function, places: set[Place]) -> None:
+        """Remove a function from places; they are forgotten once nothing of it is seen there."""
+        uid = function.uid
+        for place in places:
+            opened = await self._clusters.open(place.context)
+            seen = [one for one in there_is(opened, uid, place.namespace).values() if not one.ending]
+            if seen or (uid, place) not in self._removed:
+                await self._applying.remove(opened, uid, place.namespace)
+                self._removed.add((uid, place))
+            pods = [one for one in opened.watching.pods(uid) if one.namespace == place.namespace]
+            if pods or there_is(opened, uid, place.namespace):
+                self._later(uid, _SOON_S)
+                continue
+            found = await self._app_store.situation(uid)
+            await self._rows.sync(uid, {place.context}, found[1] if found else ())
+            await self._app_store.displace(uid, place)
+            self._places.get(uid, set()).discard(place)
+            self._removed.discard((uid, place))
+            self._a.requeue(uid)
+            self._a.reports.notify()
+
+    async def _replace_retired(self, opened: Opened, live: list[Instance]) -> None:
+        """Have pods replaced whose instances shall get no requests any more."""
+        names = {one.key for one in opened.watching.pods(live[0].function_uid) if not one.ending} if live else set()
+        for one in live:
+            namespace, pod, _, context = parse_handle(one.handle)
+            if one.retired and context == opened.cluster.context and (namespace, pod) in names:
+                await opened.cluster.delete(POD, namespace, pod)
+
+    async def _settle(self, function: Function, verdict: Verdict) -> None:
+        a = self._a
+        ready = function.revision if verdict.all_ready else 0
+        told = await a.store.settle(
+            function, verdict.state, verdict.message, ready_revision=ready, forgive=(), now=a.clock.now()
+        )
+        if told:
+            log.info("deployment_changed", function=function.uid, state=verdict.state, why=verdict.message)
+            a.changes.notify()
+            a.reports.notify()
+            a.requeue(function.uid)  # what ran elsewhere may go now
+
+    def _caches(self) -> tuple[dict[str, Any], ...]:
+        return self._plans, self._failures, self._targets, self._due
+
+    def _look_at_failed(self) -> None:
+        for uid in self._failures:
+            self._queue.add(uid)
+
+    def _try_again(self, uid: str) -> None:
+        self._failures[uid] = self._failures.get(uid, 0) + 1
+        self._later(uid, _BACKOFF.delay_s(self._failures[uid]))
+
+    def _later(self, uid: str, delay_s: float) -> None:
+        """Look again after a while, unless that is done earlier anyway: events must not add up to many clocks."""
+        now = self._a.clock.monotonic()
+        if not now < self._due.get(uid, 0.0) <= now + delay_s:
+            self._due[uid] = now + delay_s
+            self._queue.add_later(uid, delay_s)
+
+
+def _was_ready(function: Function) -> bool:
+    return function.last_ready_revision == function.revision
+
+
+def _verdict_of(error: MeshError, function: Function) -> Verdict:
+    """What is told where the cluster refuses or is silent. What serves goes on serving."""
+    serves = _was_ready(function) and function.state in _SETTLED
+    if isinstance(error, Unavailable):
+        state = function.state if serves else DeploymentState.PENDING
+        return Verdict(state, function.message if serves else error.message)
+    return Verdict(DeploymentState.DEGRADED if serves else DeploymentState.FAILED, error.message)

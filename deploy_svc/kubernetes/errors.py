@@ -1,0 +1,133 @@
+"""What a cluster's refusals mean, as errors of the mesh. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy_svc.kubernetes.kinds import SPIN_APP, Kind
+from mesh.errors import (
+    Aborted,
+    FailedPrecondition,
+    InvalidArgument,
+    MeshError,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
+
+_TEXT = 500
+_CONFLICT = re.compile(r'conflicts? with "(?P<manager>[^"]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call: what was to be done with what, and where."""
+
+    verb: str
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """`Deployment 'hello' in namespace 'default'`."""
+        what = f"{self.kind.name} '{self.name}'" if self.name else self.kind.plural
+        return f"{what} in namespace '{self.namespace}'" if self.namespace else what
+
+
+def no_answer(context: str, detail: str) -> Unavailable:
+    """The cluster was not reached, or not in time."""
+    return Unavailable("CLUSTER_UNAVAILABLE", f"The cluster of context '{context}' does not answer: {detail}.")
+
+
+def namespace_missing(namespace: str) -> NotFound:
+    """A namespace that is not there."""
+    return NotFound("NAMESPACE_NOT_FOUND", f"Namespace '{namespace}' not found", namespace=namespace)
+
+
+def spinkube_missing() -> FailedPrecondition:
+    """There is no operator for Spin components."""
+    return FailedPrecondition(
+        "SPINKUBE_NOT_INSTALLED",
+        "SpinKube is not installed on this cluster: install cert-manager, the SpinKube CRDs and runtime class, and the "
+        "spin-operator (spinkube.dev/docs/install), or build the function for containers.",
+    )
+
+
+def refusal(
+    status: int, body: bytes, asked: Asked, context: str, headers: Mapping[str, str] | None = None
+) -> MeshError:
+    """The error that an answer of `status` (400 and up) is."""
+    told = _status(body)
+    message = str(told.get("message") or body[:_TEXT].decode(errors="replace").strip() or f"status {status}")[:_TEXT]
+    if status == 401:
+        return FailedPrecondition(
+            "CLUSTER_UNAUTHENTICATED",
+            f"The cluster of context '{context}' does not accept deploy_svc's credentials: renew the token or "
+            "certificate in its kubeconfig (FNMESH_DEPLOY_KUBECONFIG).",
+        )
+    if status == 403:
+        return _forbidden(message, asked, context)
+    if status == 404:
+        if asked.kind is SPIN_APP and not told:
+            return spinkube_missing()
+        return NotFound("OBJECT_NOT_FOUND", f"There is no {asked.shown} on the cluster of context '{context}'.")
+    if status == 409:
+        return _conflict(told, message, asked)
+    if status in (400, 415, 422):
+        return InvalidArgument("MANIFEST_REFUSED", f"The cluster refuses the {asked.shown}: {message}")
+    if status == 429 or status >= 500:
+        return Unavailable(
+            "CLUSTER_FAILED",
+            f"The cluster of context '{context}' failed ({status}): {message}",
+            retry_after_s=_retry_after_s(headers or {}),
+        )
+    return FailedPrecondition("CLUSTER_REFUSED", f"The cluster refuses to {asked.verb} the {asked.shown}: {message}")
+
+
+def _status(body: bytes) -> dict[str, Any]:
+    """The Status object that errors of the API are; empty for anything else, such as a path that is not served."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _forbidden(message: str, asked: Asked, context: str) -> MeshError:
+    if "exceeded quota" in message or "admission webhook" in message or "is being terminated" in message:
+        return FailedPrecondition("CLUSTER_REFUSED", f"The cluster refuses the {asked.shown}: {message}")
+    resource = f"{asked.kind.plural}.{asked.kind.group}" if asked.kind.group else asked.kind.plural
+    where = f" in namespace '{asked.namespace}'" if asked.namespace else ""
+    return PermissionDenied(
+        "CLUSTER_FORBIDDEN",
+        f"deploy_svc may not {asked.verb} {resource}{where} on the cluster of context '{context}': give its account "
+        "that verb by a Role or ClusterRole (docs/kubernetes.md lists all that it needs).",
+        verb=asked.verb,
+        resource=resource,
+    )
+
+
+def _conflict(told: Mapping[str, Any], message: str, asked: Asked) -> MeshError:
+    causes = (told.get("details") or {}).get("causes") or []
+    fields = [str(one.get("field", "")) for one in causes if one.get("field")]
+    managers = {found["manager"] for one in [message, *(str(c.get("message", "")) for c in causes)]
+                if (found := _CONFLICT.search(one)) is not None}  # fmt: skip
+    if managers:
+        what = ", ".join(fields) or "some fields"
+        return Aborted(
+            "FIELD_CONFLICT",
+            f"{', '.join(sorted(managers))} has set {what} of the {asked.shown}, which the mesh would set too: take "
+            f"{'them' if len(fields) != 1 else 'it'} out there, or name another app_name.",
+            managers=",".join(sorted(managers)),
+        )
+    return Unavailable("CLUSTER_BUSY", f"The {asked.shown} was changed by somebody else at the same time: {message}")
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    told = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    return float(told) if told.isdecimal() else None

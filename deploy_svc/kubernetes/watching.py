@@ -1,0 +1,141 @@
+"""All that is watched of a cluster: what apps are made of, their pods, and which of those may get requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from deploy_svc.kubernetes import views
+from deploy_svc.kubernetes.cluster import Cluster
+from deploy_svc.kubernetes.informers import Informer
+from deploy_svc.kubernetes.kinds import APPLIED_KINDS, ENDPOINTS, POD, SPIN_APP
+from deploy_svc.kubernetes.names import MESH_LABEL
+from deploy_svc.kubernetes.views import Held, Key, Pod, Slice
+from mesh.errors import Unavailable
+
+_OF_SERVICES = "kubernetes.io/service-name"  # those of SpinApps' Services carry no label of ours
+_SYNC_S = 5.0
+
+
+class Watching:
+    """The objects of this mesh on a cluster. `changed` is called with the function whose objects did."""
+
+    def __init__(
+        self, cluster: Cluster, mesh: str, changed: Callable[[str], None], works_again: Callable[[], None]
+    ) -> None:
+        self._context = cluster.context
+        self._changed = changed
+        self._objects: dict[str, dict[tuple[str, Key], Held]] = defaultdict(dict)
+        self._pods: dict[str, dict[Key, Pod]] = defaultdict(dict)
+        self._owners: dict[str, str] = {}
+        self._ready: dict[str, dict[Key, bool]] = defaultdict(dict)
+        self._in_slice: dict[Key, frozenset[str]] = {}
+        selector = f"{MESH_LABEL}={mesh}"
+        self._held = {
+            kind.name: Informer(
+                cluster, kind, selector, partial(views.held, kind=kind.name), self._object_changed, works_again
+            )
+            for kind in APPLIED_KINDS
+        }
+        self._pod_informer = Informer(cluster, POD, selector, views.pod, self._pod_changed, works_again)
+        self._slices = Informer(
+            cluster, ENDPOINTS, _OF_SERVICES, views.endpoint_slice, self._slice_changed, works_again
+        )
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._all():
+                tasks.create_task(informer.run())
+
+    async def ready(self) -> None:
+        """Returns once all there was is known. Raises why it is not, now or any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SYNC_S):
+                for informer in self._all():
+                    await informer.tried.wait()
+        self.check()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all is known."""
+        return all(one.synced.is_set() and one.error is None for one in self._all())
+
+    def check(self) -> None:
+        """Raises why not all is known."""
+        for informer in self._all():
+            if informer.error is not None:
+                raise informer.error
+            if not informer.synced.is_set():
+                message = f"The cluster of context '{self._context}' has not answered yet."
+                raise Unavailable("CLUSTER_UNAVAILABLE", message)
+
+    def objects(self, function: str) -> list[Held]:
+        """What there is of a function, its pods and Secret apart."""
+        return list(self._objects.get(function, {}).values())
+
+    def pods(self, function: str) -> list[Pod]:
+        """The pods of a function, oldest first."""
+        return sorted(self._pods.get(function, {}).values(), key=lambda one: (one.created_at, one.name))
+
+    def pod(self, key: Key) -> Pod | None:
+        """A pod by namespace and name."""
+        return self._pod_informer.get(key)
+
+    def takes_requests(self, pod: Pod) -> bool:
+        """Whether a Service sends requests to the pod."""
+        return bool(pod.address) and not pod.ending and any(self._ready.get(pod.uid, {}).values())
+
+    def wrote(self, found: Mapping[str, Any]) -> None:
+        """An object as the cluster answered when it was applied."""
+        informer = self._held.get(str(found.get("kind")))
+        if informer is not None:
+            informer.put(found)
+            if found.get("kind") == SPIN_APP.name:
+                informer.look()
+
+    def _all(self) -> list[Informer[Any]]:
+        return [*self._held.values(), self._pod_informer, self._slices]
+
+    def _object_changed(self, item: Held) -> None:
+        there = self._held[item.kind].get(item.key)
+        of_function, key = self._objects[item.function_uid], (item.kind, item.key)
+        if there is None:
+            of_function.pop(key, None)
+            if not of_function:
+                del self._objects[item.function_uid]
+        else:
+            of_function[key] = there
+        self._changed(item.function_uid)
+
+    def _pod_changed(self, item: Pod) -> None:
+        there = self._pod_informer.get(item.key)
+        pods = self._pods[item.function_uid]
+        if there is None:
+            pods.pop(item.key, None)
+            self._owners.pop(item.uid, None)
+            if not pods:
+                del self._pods[item.function_uid]
+        else:
+            pods[item.key] = there
+            self._owners[there.uid] = there.function_uid
+        self._changed(item.function_uid)
+
+    def _slice_changed(self, item: Slice) -> None:
+        there = self._slices.get(item.key)
+        before = self._in_slice.pop(item.key, frozenset())
+        now = frozenset(there.pods) if there is not None else frozenset()
+        if now:
+            self._in_slice[item.key] = now
+        for uid in before - now:
+            self._ready[uid].pop(item.key, None)
+            if not self._ready[uid]:
+                del self._ready[uid]
+        for uid in now:
+            self._ready[uid][item.key] = there is not None and there.pods[uid]
+        for owner in {self._owners[uid] for uid in before | now if uid in self._owners}:
+            self._changed(owner)
