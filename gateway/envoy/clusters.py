@@ -13,6 +13,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import (
     Cluster,
     ClusterCommonLbConfig,
     ClusterDiscoveryType,
+    ClusterDnsLookupFamily,
     ClusterEdsClusterConfig,
     ClusterLbPolicy,
 )
@@ -44,6 +45,7 @@ from envoy_data_plane.envoy.type.v3 import Percent
 from envoy_data_plane.google.protobuf import Any
 
 from gateway.envoy.spec import (
+    ADMIN_CLUSTER,
     ADS_CLUSTER,
     COLLECTOR_CLUSTER,
     GATEWAY_CLUSTER,
@@ -52,6 +54,7 @@ from gateway.envoy.spec import (
     Collector,
     EnvoySpec,
 )
+from mesh import addresses
 
 _PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # invoke_svc answers with the workload's headers percent-encoded, so up to three times their size.
@@ -67,11 +70,11 @@ def ads_source() -> ConfigSource:
 
 
 def address_of(text: str) -> Address:
-    """Turns `unix:/path` or `host:port` into Envoy's address."""
+    """Turns one of `mesh.addresses` into Envoy's address."""
     if text.startswith("unix:"):
         return Address(pipe=Pipe(path=text.removeprefix("unix:")))
-    host, _, port = text.rpartition(":")
-    return Address(socket_address=SocketAddress(address=host.strip("[]"), port_value=int(port)))
+    host, port = addresses.host_and_port(text)
+    return Address(socket_address=SocketAddress(address=host, port_value=port))
 
 
 def _limits() -> CircuitBreakers:
@@ -106,9 +109,12 @@ def _protocol(*, http2: bool, keepalive: bool = False) -> dict[str, Any]:
 
 
 def _fixed(name: str, address: str, *, http2: bool, keepalive: bool = False) -> Cluster:
+    places = addresses.split(address)
     return Cluster(
         name=name,
-        type=ClusterDiscoveryType.STATIC,
+        # A name is looked up again and again: it may come to mean other processes.
+        type=ClusterDiscoveryType.STRICT_DNS if addresses.is_name(places[0]) else ClusterDiscoveryType.STATIC,
+        dns_lookup_family=ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=timedelta(seconds=2),
         circuit_breakers=_limits(),
         typed_extension_protocol_options=_protocol(http2=http2, keepalive=keepalive),
@@ -116,7 +122,7 @@ def _fixed(name: str, address: str, *, http2: bool, keepalive: bool = False) -> 
             cluster_name=name,
             endpoints=[
                 LocalityLbEndpoints(
-                    lb_endpoints=[LbEndpoint(endpoint=Endpoint(address=address_of(address)))],
+                    lb_endpoints=[LbEndpoint(endpoint=Endpoint(address=address_of(one))) for one in places],
                 )
             ],
         ),
@@ -145,7 +151,6 @@ def _service(name: str) -> Cluster:
 
 def _collector(collector: Collector) -> Cluster:
     cluster = _fixed(COLLECTOR_CLUSTER, f"{collector.host}:{collector.port}", http2=True)
-    cluster.type = ClusterDiscoveryType.STRICT_DNS
     if collector.tls:
         tls = UpstreamTlsContext(
             sni=collector.host,
@@ -160,6 +165,8 @@ def clusters(spec: EnvoySpec) -> list[Cluster]:
     found = [_service(name) for name in SERVICES]
     found.append(_fixed(GATEWAY_CLUSTER, spec.gateway_address, http2=True))
     found.append(_fixed(REST_CLUSTER, spec.rest_address, http2=False))
+    if spec.stats is not None:
+        found.append(_fixed(ADMIN_CLUSTER, f"unix:{spec.admin_socket}", http2=False))
     if spec.collector is not None:
         found.append(_collector(spec.collector))
     return found

@@ -16,13 +16,16 @@ from gateway.envoy.compiled import Compiled
 from gateway.envoy.listener import listener
 from gateway.envoy.resources import Resource
 from gateway.envoy.routes import route_configuration
-from gateway.envoy.spec import LISTENER, ROUTES, EnvoySpec
+from gateway.envoy.spec import LISTENER, ROUTES, STATS_LISTENER, EnvoySpec
+from gateway.envoy.stats_listener import stats_listener
 
 
 def fixed_resources(spec: EnvoySpec) -> list[Resource]:
     """Clusters, listener and routes, serialised."""
     named = [(cluster.name, Any.pack(cluster)) for cluster in clusters(spec)]
     named.append((LISTENER, Any.pack(listener(spec))))
+    if spec.stats is not None:
+        named.append((STATS_LISTENER, Any.pack(stats_listener(*spec.stats))))
     named.append((ROUTES, Any.pack(route_configuration(spec))))
     return [Resource(type_url=packed.type_url, name=name, body=packed.value) for name, packed in named]
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 ADS_CLUSTER = "gateway-ads"
 GATEWAY_CLUSTER = "gateway"
 REST_CLUSTER = "gateway-rest"
+ADMIN_CLUSTER = "envoy-admin"
 COLLECTOR_CLUSTER = "otlp"
 ROUTES = "routes"
 LISTENER = "door"
+STATS_LISTENER = "stats"
 RUNTIME_LAYER = "sampling"
 SERVICES = ("registry", "build", "deploy", "invoke")
 
@@ -66,6 +68,8 @@ class EnvoySpec:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     collector: Collector | None = None
+    # Where Envoy says how it is, to whoever asks; nowhere where None.
+    stats: tuple[str, int] | None = None
     # Longest silence on an invoke; above the longest timeout that a function may have (15 minutes).
     invoke_idle_s: float = 960.0
     # Longest silence on a control call: a Watch may be quiet for long.
@@ -85,6 +89,6 @@ class EnvoySpec:
         if fields["collector"] is not None:
             headers = tuple((name, value) for name, value in fields["collector"]["headers"])
             fields["collector"] = Collector(**{**fields["collector"], "headers": headers})
-        for name in ("allowed_hosts", "allowed_origins"):
-            fields[name] = tuple(fields[name])
+        for name in ("allowed_hosts", "allowed_origins", "stats"):
+            fields[name] = tuple(fields[name]) if fields[name] is not None else None
         return cls(**fields)

@@ -1,7 +1,7 @@
 """What a machine may lack: such a test is skipped, loudly and by name, or fails if FNMESH_REQUIRE says so.
 
-FNMESH_REQUIRE=root,docker,postgres,node,buf,mount,prometheus,zsh,fish,registry,skopeo,wasmtime,provider_tools (CI
-sets it) holds names of CAPABILITIES.
+FNMESH_REQUIRE=root,docker,postgres,node,buf,mount,prometheus,zsh,fish,registry,skopeo,wasmtime,provider_tools,helm,
+compose (CI sets it) holds names of CAPABILITIES.
 """
 
 from __future__ import annotations
@@ -12,11 +12,22 @@ from typing import NoReturn
 
 import pytest
 
-from tests.support import buf, docker_host, docker_registry, postgres, prometheus, small_disk, spin_tools, wasmtime_host
+from tests.support import (
+    buf,
+    compose,
+    docker_host,
+    docker_registry,
+    helm,
+    postgres,
+    prometheus,
+    small_disk,
+    spin_tools,
+    wasmtime_host,
+)
 
 CAPABILITIES = (
     "root", "docker", "postgres", "node", "buf", "mount", "prometheus", "zsh", "fish", "registry", "skopeo",
-    "wasmtime", "provider_tools",
+    "wasmtime", "provider_tools", "helm", "compose",
 )  # fmt: skip
 _REASON = "cannot run here: "
 
@@ -60,6 +71,10 @@ def why_missing(capability: str) -> str | None:
             return buf.why_missing()
         case "provider_tools":
             return spin_tools.why_missing()
+        case "compose":
+            return compose.why_missing()
+        case "helm":
+            return helm.why_missing()
         case "wasmtime":
             return wasmtime_host.why_missing()
         case "mount":
