@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks import (
     bodies,
+    cluster,
     control,
     deploys,
     instances,
@@ -37,6 +38,7 @@ FIGURES: Mapping[str, Callable[[Plan], list[Row]]] = {
     "control": control.measure,
     "spin": spin.measure,
     "scale": scale.measure,
+    "cluster": cluster.measure,
 }
 
 
