@@ -7,7 +7,7 @@ import base64
 import json
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from fnmesh.registry.v1 import function_pb2 as f
-from tests.support.cluster_target import UID, TestCluster, app, deploying, fake_cluster
+from tests.support.cluster_target import UID, TestCluster, app, deploying
 from tests.support.deploy_harness import DeployHarness
 from tests.support.eventually import eventually
 from tests.support.kubernetes import FakeKubernetes
@@ -29,18 +29,6 @@ here = pathlib.Path(sys.argv[1])
 (here / "runs").open("a").write("x")
 print((here / "credential").read_text())
 """
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[TestCluster]:
-    with fake_cluster(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def fake(cluster: TestCluster) -> FakeKubernetes:
-    assert cluster.fake is not None
-    return cluster.fake
 
 
 @pytest.fixture

@@ -41,12 +41,6 @@ async def mesh(cluster: TestCluster) -> AsyncIterator[DeployHarness]:
         yield one
 
 
-@pytest.fixture
-async def client(mesh: DeployHarness) -> AsyncIterator[Client]:
-    async with mesh.here(), mesh.client() as one:
-        yield one
-
-
 async def message(client: Client, words: str, uid: str = UID) -> str:
     """What the deployment says, once those words are in it."""
 

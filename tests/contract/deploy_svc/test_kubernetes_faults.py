@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fnmesh.registry.v1 import function_pb2 as f
-from tests.support.cluster_target import UID, TestCluster, app, deploying, fake_cluster
+from tests.support.cluster_target import UID, TestCluster, app, deploying
 from tests.support.deploy_harness import Client, DeployHarness, Watcher
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
@@ -17,18 +17,6 @@ from tests.support.kubernetes import FakeKubernetes, Fault, Rule
 
 SAID = answers("Functions on a cluster")
 _ALL = ("get", "list", "watch", "create", "patch", "delete", "deletecollection")
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[TestCluster]:
-    with fake_cluster(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def fake(cluster: TestCluster) -> FakeKubernetes:
-    assert cluster.fake is not None
-    return cluster.fake
 
 
 @pytest.fixture

@@ -29,12 +29,6 @@ def cluster(tmp_path: Path) -> Iterator[TestCluster]:
 
 
 @pytest.fixture
-def fake(cluster: TestCluster) -> FakeKubernetes:
-    assert cluster.fake is not None
-    return cluster.fake
-
-
-@pytest.fixture
 async def mesh(cluster: TestCluster) -> AsyncIterator[DeployHarness]:
     async with deploying(cluster, reaps=True, FNMESH_DEPLOY_USAGE_INTERVAL_S="0.2") as one:
         yield one

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from fnmesh.deploy.v1 import deployment_pb2 as d
 from fnmesh.registry.v1 import function_pb2 as f
-from tests.support.cluster_target import UID, TestCluster, app, deploying, fake_cluster
+from tests.support.cluster_target import UID, TestCluster, app, deploying
 from tests.support.deploy_harness import Client, DeployHarness, Watcher
 from tests.support.eventually import eventually
 from tests.support.kubernetes import (
@@ -28,26 +27,8 @@ from tests.support.kubernetes import (
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[TestCluster]:
-    with fake_cluster(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def fake(cluster: TestCluster) -> FakeKubernetes:
-    assert cluster.fake is not None
-    return cluster.fake
-
-
-@pytest.fixture
 async def mesh(cluster: TestCluster) -> AsyncIterator[DeployHarness]:
     async with deploying(cluster) as one:
-        yield one
-
-
-@pytest.fixture
-async def client(mesh: DeployHarness) -> AsyncIterator[Client]:
-    async with mesh.here(), mesh.client() as one:
         yield one
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 import yaml
@@ -13,7 +12,7 @@ from deploy_svc.kubernetes.kinds import AUTOSCALER, DEPLOYMENT, SECRET
 from deploy_svc.kubernetes.transport import MERGE
 from fnmesh.deploy.v1 import deploy_service_pb2 as pb
 from fnmesh.registry.v1 import function_pb2 as f
-from tests.support.cluster_target import IMAGE, UID, TestCluster, app, deploying, fake_cluster
+from tests.support.cluster_target import IMAGE, UID, TestCluster, app, deploying
 from tests.support.deploy_harness import Client, DeployHarness
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
@@ -21,26 +20,8 @@ from tests.support.kubernetes import FakeKubernetes
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[TestCluster]:
-    with fake_cluster(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def fake(cluster: TestCluster) -> FakeKubernetes:
-    assert cluster.fake is not None
-    return cluster.fake
-
-
-@pytest.fixture
 async def mesh(cluster: TestCluster) -> AsyncIterator[DeployHarness]:
     async with deploying(cluster) as one:
-        yield one
-
-
-@pytest.fixture
-async def client(mesh: DeployHarness) -> AsyncIterator[Client]:
-    async with mesh.here(), mesh.client() as one:
         yield one
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from deploy_svc.kubernetes.kinds import SPIN_APP
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as endpoint_pb
 from fnmesh.registry.v1 import function_pb2 as f
-from tests.support.cluster_target import BAD_IMAGE, UID, TestCluster, app, deploying, fake_cluster
+from tests.support.cluster_target import BAD_IMAGE, UID, TestCluster, app, deploying
 from tests.support.deploy_harness import Client, DeployHarness
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
@@ -18,26 +17,8 @@ from tests.support.kubernetes import FakeKubernetes, Starting, image_pull_back_o
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[TestCluster]:
-    with fake_cluster(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def fake(cluster: TestCluster) -> FakeKubernetes:
-    assert cluster.fake is not None
-    return cluster.fake
-
-
-@pytest.fixture
 async def mesh(cluster: TestCluster) -> AsyncIterator[DeployHarness]:
     async with deploying(cluster) as one:
-        yield one
-
-
-@pytest.fixture
-async def client(mesh: DeployHarness) -> AsyncIterator[Client]:
-    async with mesh.here(), mesh.client() as one:
         yield one
 
 
