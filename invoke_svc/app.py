@@ -93,7 +93,7 @@ async def app(settings: InvokeSettings) -> AsyncIterator[Running]:
             open_channel(
                 settings.deploy_address,
                 token=token,
-                idempotent_methods=frozenset({"ActivateFunction", "RetireInstance"}),  # one that stands by refuses them
+                idempotent_methods=frozenset({"ActivateFunction", "RetireInstance"}),
             )
         )
         registry = registry_grpc.RegistryInternalServiceStub(registry_channel)

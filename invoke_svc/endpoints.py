@@ -8,7 +8,7 @@ from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as pb
 from fnmesh.internal.deploy.v1 import endpoint_service_pb2_grpc as pb_grpc
 from invoke_svc.admission import Admission
 from invoke_svc.domain import InstanceState
-from mesh.errors import MeshError
+from mesh.errors import NOT_LEADER, MeshError
 from mesh.ids import new_id
 from mesh.logs import get_logger
 from mesh.loops import Backoff
@@ -51,7 +51,7 @@ class EndpointWatch:
                 await self._watch()
             except MeshError as error:
                 log.debug("endpoint_watch_ended", reason=error.reason)
-                if error.reason == "NOT_LEADER":  # the next call goes to the next address
+                if error.reason == NOT_LEADER:  # the next call goes to the next address
                     await asyncio.sleep(_NEXT_S)
                     continue
             failures = 1 if self._applied != before else failures + 1

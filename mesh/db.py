@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -23,9 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from mesh import migrations
 from mesh.db_connections import Connections, NoneFree, WholeEngine
-from mesh.db_session import Session, session
 from mesh.errors import Unavailable
 from mesh.loops import Backoff
+
+if TYPE_CHECKING:
+    from mesh.db_session import Session
 
 T = TypeVar("T")
 _BUSY_BACKOFF = Backoff(first_s=0.02, limit_s=0.5)
@@ -212,6 +214,8 @@ class Database:
 
     def session(self, purpose: str) -> AbstractAsyncContextManager[Session]:
         """A connection of its own, for locks and LISTEN (PostgreSQL only). It raises DatabaseUnavailable when lost."""
+        from mesh.db_session import session  # now: its driver is not loaded where there is SQLite only
+
         _, where = self._writer.dialect.create_connect_args(self._url)
         return session(where, f"fnmesh-{self.schema} {purpose}", lambda _: DatabaseUnavailable())
 

@@ -29,6 +29,8 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "fnmesh"
+NOT_LEADER = "NOT_LEADER"
+"""The reason of a process that stands by for another one: nothing was begun, and the next call reaches the next one."""
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 
 

@@ -17,19 +17,21 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from mesh.db import Database, DatabaseUnavailable
-from mesh.db_session import Session
-from mesh.errors import Unavailable
+from mesh.errors import NOT_LEADER, Unavailable
 from mesh.logs import get_logger
 from mesh.loops import Backoff, wait_for_wake
 from mesh.main import StartupError
+
+if TYPE_CHECKING:
+    from mesh.db_session import Session
 
 log = get_logger(__name__)
 POLL_S = 0.3
 SETTLE_S = 0.7
 CHECK_S = 2.0
-NOT_LEADER = "NOT_LEADER"
 _BACKOFF = Backoff(first_s=0.1, limit_s=1.0)
 _TRY = "SELECT pg_try_advisory_lock($1)"
 _MINE = """

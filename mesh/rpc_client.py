@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,13 +19,14 @@ from opentelemetry.trace import SpanKind
 
 from mesh import addresses, deadline, telemetry
 from mesh.auth import SERVICE_TOKEN_KEY, ServiceToken
-from mesh.errors import MeshError, Unavailable, from_rpc_error
+from mesh.errors import NOT_LEADER, MeshError, Unavailable, from_rpc_error
 from mesh.loops import Backoff
 from mesh.rpc_refusal import Refusal
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 IDEMPOTENT_PREFIXES = ("Get", "List", "Verify", "Resolve", "Check")
 ATTEMPTS = 4
+_OTHERS_ASKED = 10
 _BACKOFF = Backoff(first_s=0.1, limit_s=1.0)
 _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -54,7 +56,8 @@ def open_channel(
     Every unary call has the deadline `timeout=`, else `default_deadline_s`, but never more than is left of
     the call being served. Calls that answer with a stream have only the inbound one and `timeout=`. Unary
     calls whose names begin with one of IDEMPOTENT_PREFIXES, or are in `idempotent_methods` (`"DoThing"`), are
-    tried again (ATTEMPTS in all, within the deadline) when nobody answers (UNAVAILABLE).
+    tried again (ATTEMPTS in all, within the deadline) when nobody answers (UNAVAILABLE). A call of one message that is
+    answered with a stream is sent to the next process where the first one stands by (NOT_LEADER).
     """
     inner = grpc.aio.insecure_channel(
         addresses.grpc_target(address), options=[*_OPTIONS, *addresses.grpc_options(address), *options]
@@ -131,7 +134,7 @@ class _MeshChannel(grpc.aio.Channel):
         return call
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._streaming(self._inner.unary_stream(method, *args, **kwargs), None)
+        return self._streaming(self._inner.unary_stream(method, *args, **kwargs), None, elsewhere=True)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return self._streaming(self._inner.stream_unary(method, *args, **kwargs), self._default_deadline_s)
@@ -139,7 +142,7 @@ class _MeshChannel(grpc.aio.Channel):
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return self._streaming(self._inner.stream_stream(method, *args, **kwargs), None)
 
-    def _streaming(self, inner: Any, default_s: float | None) -> Callable[..., StreamCall]:
+    def _streaming(self, inner: Any, default_s: float | None, *, elsewhere: bool = False) -> Callable[..., StreamCall]:
         def call(
             request: Any = None,
             *,
@@ -147,8 +150,11 @@ class _MeshChannel(grpc.aio.Channel):
             metadata: Pairs | None = None,
             **kwargs: Any,
         ) -> StreamCall:
-            limit = deadline.bounded(timeout if timeout is not None else default_s)
-            return StreamCall(inner(request, timeout=limit, metadata=self._metadata(metadata), **kwargs))
+            def begin() -> Any:
+                limit = deadline.bounded(timeout if timeout is not None else default_s)
+                return inner(request, timeout=limit, metadata=self._metadata(metadata), **kwargs)
+
+            return StreamCall(begin(), begin if elsewhere else None)
 
         return call
 
@@ -160,16 +166,21 @@ class StreamCall:
     with `cancel()`, or when nothing refers to it any more.
     """
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    def __init__(self, inner: Any, elsewhere: Callable[[], Any] | None = None) -> None:
+        """`elsewhere` makes the call again, where that is safe as long as nothing was begun."""
+        self._try = _Try(inner, elsewhere)  # apart from this object: what iterates must not keep it
         self._iterator: AsyncIterator[Any] | None = None
+
+    @property
+    def _inner(self) -> Any:
+        return self._try.call
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         if self._iterator is None:
-            self._iterator = _items(self._inner)
+            self._iterator = _items(self._try)
         return self._iterator
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -203,14 +214,32 @@ class StreamCall:
         await _translated(self._inner.wait_for_connection())
 
 
-async def _items(inner: Any) -> AsyncIterator[Any]:
+@dataclass(slots=True)
+class _Try:
+    """The call of grpc.aio as it is now, and what makes another one."""
+
+    call: Any
+    elsewhere: Callable[[], Any] | None
+
+
+async def _items(now: _Try) -> AsyncIterator[Any]:
+    others = _OTHERS_ASKED
     try:
-        async for item in inner:
-            yield item
-    except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from None
+        while True:
+            try:
+                async for item in now.call:
+                    others = 0
+                    yield item
+                return
+            except grpc.aio.AioRpcError as error:
+                told = from_rpc_error(error)
+                if told.reason != NOT_LEADER or now.elsewhere is None or others == 0:
+                    raise told from None
+            others -= 1
+            await asyncio.sleep(told.retry_after_s or 0)
+            now.call = now.elsewhere()
     finally:
-        inner.cancel()
+        now.call.cancel()
 
 
 async def _translated(call: Coroutine[Any, Any, Any]) -> Any:

@@ -23,8 +23,6 @@ STDOUT, STDERR, SYSTEM = 1, 2, 3
 _FLUSH_S = 0.2
 _FLUSH_LINES = 1000
 _BEYOND_LIMIT_S = 5.0
-_NEXT_S = 0.05
-_OTHERS_ASKED = 10
 _LANGUAGES = {Language.PYTHON: "python", Language.NODE: "node"}
 
 
@@ -59,11 +57,6 @@ class ScriptRunner:
                 if job.attempt > 1:
                     output.say(f"Attempt {job.attempt} of {job.max_attempts}.")
                 outcome = await self._run(job, code, output)
-                for _ in range(_OTHERS_ASKED):  # the next call goes to the next address of deploy_svc
-                    if outcome.end is not End.NOT_BEGUN or not outcome.error.startswith("NOT_LEADER"):
-                        break
-                    await asyncio.sleep(_NEXT_S)
-                    outcome = await self._run(job, code, output)
                 if outcome.error and outcome.end is not End.NOT_BEGUN:
                     output.say(outcome.error.partition(": ")[2] or outcome.error)
         finally:

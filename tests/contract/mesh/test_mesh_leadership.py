@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mesh.db import Database
-from mesh.errors import Unavailable
-from mesh.leadership import NOT_LEADER, Leadership, LeadershipLost
+from mesh.errors import NOT_LEADER, Unavailable
+from mesh.leadership import Leadership, LeadershipLost
 from tests.support.eventually import eventually
 
 _HOLDERS = """

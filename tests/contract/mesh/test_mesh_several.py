@@ -13,7 +13,7 @@ from fnmesh.deploy.v1 import deploy_service_pb2 as pb
 from fnmesh.deploy.v1 import deploy_service_pb2_grpc as pb_grpc
 from fnmesh.deploy.v1 import deployment_pb2
 from mesh.auth import Authenticator, ServiceToken
-from mesh.errors import Unavailable
+from mesh.errors import NOT_LEADER, Unavailable
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import serve
 from tests.support.eventually import eventually
@@ -30,10 +30,12 @@ class Deploy(pb_grpc.DeployServiceServicer):
 
     async def GetDeployment(self, request: Any, context: Any) -> deployment_pb2.Deployment:
         if self.stands_by:
-            raise Unavailable("NOT_LEADER", "Another one leads.", retry_after_s=0.01)
+            raise Unavailable(NOT_LEADER, "Another one leads.", retry_after_s=0.01)
         return deployment_pb2.Deployment(name=self.name)
 
     async def WatchDeployment(self, request: Any, context: Any) -> AsyncIterator[deployment_pb2.Deployment]:
+        if self.stands_by:
+            raise Unavailable(NOT_LEADER, "Another one leads.", retry_after_s=0.01)
         yield deployment_pb2.Deployment(name=self.name)
 
 
@@ -80,6 +82,19 @@ async def test_one_that_stands_by_is_passed_over(places: list[str]) -> None:
         deploy = pb_grpc.DeployServiceStub(channel)
         for _ in range(20):
             assert (await deploy.GetDeployment(pb.GetDeploymentRequest())).name == "two"
+            assert [one.name async for one in deploy.WatchDeployment(pb.WatchDeploymentRequest())] == ["two"]
+
+
+async def test_where_all_stand_by_the_caller_is_told(places: list[str]) -> None:
+    async with (
+        serving(places[0], Deploy("one", stands_by=True)),
+        serving(places[1], Deploy("two", stands_by=True)),
+        open_channel(",".join(places), token=TOKEN) as channel,
+    ):
+        with pytest.raises(Unavailable) as told:
+            async for _ in pb_grpc.DeployServiceStub(channel).WatchDeployment(pb.WatchDeploymentRequest()):
+                pass
+    assert told.value.reason == NOT_LEADER
 
 
 async def test_a_stream_that_ends_goes_on_at_the_other_one(places: list[str]) -> None:

@@ -12,8 +12,7 @@ from deploy_svc.app import app
 from deploy_svc.settings import DeploySettings
 from fnmesh.internal.deploy.v1.endpoint_service_pb2 import ActivateFunctionRequest, Hello, WatchEndpointsRequest
 from fnmesh.registry.v1 import function_pb2 as f
-from mesh.errors import MeshError
-from mesh.leadership import NOT_LEADER
+from mesh.errors import NOT_LEADER, MeshError
 from mesh.rpc_client import open_channel
 from tests.support.deploy_harness import Client, DeployHarness, Revision, Watcher, harness
 from tests.support.eventually import eventually

@@ -89,8 +89,9 @@ def test_where_the_kubeconfig_comes_from(tmp_path: Path) -> None:
         find_source(str(tmp_path / "none"), {})
 
 
-def test_nothing_large_is_imported_before_there_is_a_cluster() -> None:
-    code = "import sys, deploy_svc.app; print([n for n in ('kubernetes', 'aiohttp', 'yaml') if n in sys.modules])"
+def test_nothing_large_is_imported_before_there_is_a_cluster_or_a_postgresql() -> None:
+    large = ("kubernetes", "aiohttp", "yaml", "asyncpg")
+    code = f"import sys, deploy_svc.app; print([n for n in {large} if n in sys.modules])"
     path = os.pathsep.join(str(ROOT / part) for part in ("", "protos", "client"))
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
