@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,7 @@ from runtimes.spin.application import write
 from tests.contract.build_svc.build_world import zipped
 from tests.e2e.conftest import MakeSource
 from tests.support import spin_toolchain, spin_tree
-from tests.support.cluster_pods import Pods, may_listen_on_port_80
+from tests.support.cluster_pods import Pods
 from tests.support.docker_registry import PASSWORD, USER, DockerRegistry, running_registry
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually_sync
@@ -39,9 +38,6 @@ HELLO = """
     VERSION = 1
 """
 PROBE = zipped({"app.wasm": spin_tree.probe_wasm(), "spin.toml": write(spin_tree.APP)})
-ON_PORT_80 = pytest.mark.skipif(
-    not may_listen_on_port_80(), reason="only root may listen on port 80, as Spin's pods do"
-)
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +80,8 @@ def cluster_mesh(
         }
     )
     running.environ["FNMESH_DEPLOY_KUBECONFIG"] = str(cluster.kubeconfig(running.data_dir / "kubeconfig", "C"))
-    login = running.data_dir / ".docker"
-    login.mkdir()
-    auths = {registry.address: {"username": USER, "password": PASSWORD}}
-    (login / "config.json").write_text(json.dumps({"auths": auths}))
-    work = running.data_dir / "work"
-    spin_toolchain.lend(spin_toolchain.ensure(), work)
-    work.chmod(0o755)
-    running.environ["FNMESH_BUILD_WORK_DIR"] = str(work)
+    registry.log_in(running.data_dir / ".docker")
+    running.environ |= spin_toolchain.lent(running.data_dir / "work")
     try:
         yield running.start()
         assert running.stop() == 0, running.errors()
@@ -211,7 +201,7 @@ def pushed(door: httpx.Client, registry: DockerRegistry, source: bytes, reposito
 
 
 @pytest.mark.wasmtime
-@ON_PORT_80
+@pytest.mark.root  # pods of Spin listen on port 80
 def test_an_image_is_deployed_as_older_clients_do(
     cluster: FakeKubernetes, registry: DockerRegistry, door: httpx.Client
 ) -> None:

@@ -39,14 +39,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistr
 def spin_mesh(registry: DockerRegistry) -> Iterator[RunningMesh]:
     """A mesh whose builder has the Spin toolchain, and whose user has logged in at the registry with Docker."""
     running = RunningMesh()
-    docker = running.data_dir / ".docker"
-    docker.mkdir()
-    auths = {registry.address: {"username": USER, "password": PASSWORD}}
-    (docker / "config.json").write_text(json.dumps({"auths": auths}))
-    work = running.data_dir / "work"
-    spin_toolchain.lend(spin_toolchain.ensure(), work)
-    work.chmod(0o755)
-    running.environ["FNMESH_BUILD_WORK_DIR"] = str(work)
+    registry.log_in(running.data_dir / ".docker")
+    running.environ |= spin_toolchain.lent(running.data_dir / "work")
     try:
         yield running.start()
         assert running.stop() == 0, running.errors()

@@ -20,9 +20,7 @@ pytestmark = [pytest.mark.wasmtime, pytest.mark.timeout(420)]  # the first one m
 def spin_mesh() -> Iterator[RunningMesh]:
     """A mesh whose builder has the toolchain and the component of examples/hello_spin."""
     work = Path(tempfile.mkdtemp(prefix="fnm-spin-", dir="/tmp"))
-    work.chmod(0o755)
-    spin_toolchain.lend(spin_toolchain.ensure(), work)
-    running = RunningMesh(environ={"FNMESH_BUILD_WORK_DIR": str(work)})
+    running = RunningMesh(environ=spin_toolchain.lent(work))
     try:
         yield running.start()
         assert running.stop() == 0, running.errors()

@@ -7,7 +7,6 @@ import base64
 import json
 import random
 import secrets
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,16 +25,6 @@ Json = dict[str, Any]
 LABEL = "fnmesh.test-pod"
 _SPIN_CLASS = "wasmtime-spin-v2"
 _READY_S = 60
-
-
-def may_listen_on_port_80() -> bool:
-    """Whether this user may do what SpinKube's pods do."""
-    with socket.socket() as listener:
-        try:
-            listener.bind((_address(), 80))
-        except PermissionError:
-            return False
-    return True
 
 
 class Pods:

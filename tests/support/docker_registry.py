@@ -51,6 +51,12 @@ class DockerRegistry:
             )
         eventually_sync(self._answers, 60)
 
+    def log_in(self, directory: Path) -> None:
+        """Makes a directory the configuration of somebody who has logged in here with Docker."""
+        directory.mkdir(exist_ok=True)
+        auths = {self.address: {"username": USER, "password": PASSWORD}}
+        (directory / "config.json").write_text(json.dumps({"auths": auths}))
+
     def kill(self) -> None:
         """SIGKILL."""
         if self._process is not None:

@@ -55,6 +55,14 @@ def lend(home: Path, work_dir: Path, *, cache: bool = True) -> None:
             (work_dir / part / made.name).symlink_to(made)
 
 
+def lent(work_dir: Path) -> dict[str, str]:
+    """The settings of a builder that works in that directory, with all that is there."""
+    work_dir.mkdir(exist_ok=True)
+    work_dir.chmod(0o755)
+    lend(ensure(), work_dir)
+    return {"FNMESH_BUILD_WORK_DIR": str(work_dir)}
+
+
 def component(home: Path) -> bytes:
     """The component of examples/hello_spin, as componentize-py made it."""
     (found,) = home.glob("cache/*/tree/app.wasm")

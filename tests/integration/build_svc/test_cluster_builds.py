@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import signal
 import sqlite3
 import time
@@ -50,8 +49,7 @@ async def building(
 ) -> AsyncIterator[tuple[World, Client]]:
     """A builder that may push to the registry, and a function `hello` of the target kubernetes."""
     world = World(root, run_dir, {REPOSITORY: f"{registry.address}/made/for", **more}, docker_host)
-    auths = {registry.address: {"username": USER, "password": PASSWORD}}
-    (docker_config / "config.json").write_text(json.dumps({"auths": auths}))
+    registry.log_in(docker_config)
     world.surroundings["DOCKER_CONFIG"] = str(docker_config)
     world.registry.functions["hello"].target = function_pb2.TARGET_KUBERNETES
     async with world.registry_running(), world.build_svc() as client:

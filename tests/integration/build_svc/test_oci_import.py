@@ -41,8 +41,7 @@ async def known(
 ) -> AsyncIterator[tuple[World, Client]]:
     """A build_svc whose Docker configuration knows the registry."""
     world = World(data_dir, tmp_run_dir, {}, NO_DOCKER)
-    auths = {registry.address: {"username": USER, "password": PASSWORD}}
-    (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+    registry.log_in(tmp_path)
     world.surroundings["DOCKER_CONFIG"] = str(tmp_path)
     async with world.registry_running(), world.build_svc() as client:
         yield world, client

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import tempfile
@@ -29,7 +28,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.tcp_relay import relayed
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="gives files to the user of the containers"),
+    pytest.mark.root,  # gives files to the user of the containers
     pytest.mark.timeout(900),  # the images may have to be made
 ]
 

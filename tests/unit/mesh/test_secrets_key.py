@@ -50,7 +50,7 @@ def test_what_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
         load_cipher(path)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.root  # gives files away
 @pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o400, True), (0o444, False), (0o460, False)])
 def test_a_key_that_somebody_else_gives_may_be_read_by_its_group(tmp_path: Path, mode: int, taken: bool) -> None:
     """As a Secret of Kubernetes is: root's, for the group of the pod."""
