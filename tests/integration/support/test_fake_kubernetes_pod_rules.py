@@ -27,12 +27,11 @@ def preferring(weight: int, **expression: Any) -> dict[str, Any]:
         ({}, {"ports": [{"containerPort": 70000}]}, f"{CONTAINER}.ports[0].containerPort", "between 1 and 65535"),
         ({}, {"env": [{"name": "A=B", "value": "x"}]}, f"{CONTAINER}.env[0].name", "other than '='"),
         ({}, {"volumeMounts": [{"name": "x", "mountPath": "/x"}]}, f"{CONTAINER}.volumeMounts[0].name", "Not found"),
-        ({"volumes": [{"name": "tmp"}]}, {}, f"{POD}.volumes[0]", "must specify a volume type"),
         ({}, {"imagePullPolicy": "Maybe"}, f"{CONTAINER}.imagePullPolicy", 'Unsupported value: "Maybe": supported'),
         ({}, {"readinessProbe": {"periodSeconds": 5}}, f"{CONTAINER}.readinessProbe", "must specify a handler type"),
         (
             {"terminationGracePeriodSeconds": 4}, {"lifecycle": {"preStop": {"sleep": {"seconds": 5}}}},
-            f"{CONTAINER}.lifecycle.preStop", "less than terminationGracePeriodSeconds (4)",
+            f"{CONTAINER}.lifecycle.preStop.sleep", "less than terminationGracePeriodSeconds (4)",
         ),
         (
             {}, {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}, f"{CONTAINER}.resources.requests",

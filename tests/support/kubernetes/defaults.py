@@ -56,6 +56,8 @@ def _pod_spec(spec: Json) -> None:
     for container in [*spec.get("containers", []), *spec.get("initContainers", [])]:
         _container(container)
     for volume in spec.get("volumes", []):
+        if volume.keys() == {"name"}:
+            volume["emptyDir"] = {}
         if "secret" in volume:
             _set(volume["secret"], defaultMode=420)
         if "configMap" in volume:

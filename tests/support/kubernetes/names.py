@@ -11,7 +11,6 @@ from tests.support.kubernetes.statuses import Cause
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _NAME_PART = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -25,11 +24,6 @@ _SAYS_SUBDOMAIN = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_SAYS_1035 = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
 _SAYS_VALUE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
@@ -76,20 +70,20 @@ def required(field: str, why: str = "") -> Cause:
 def object_name(kind: str, name: str) -> Iterator[Cause]:
     """Of `metadata.name`: services and namespaces are stricter than the rest."""
     rule, says, longest = _SUBDOMAIN, _SAYS_SUBDOMAIN, 253
-    if kind == "Service":
-        rule, says, longest = _DNS_1035, _SAYS_1035, 63
-    elif kind == "Namespace":
+    if kind in ("Service", "Namespace"):
         rule, says, longest = _LABEL, _SAYS_LABEL, 63
     if len(name) > longest:
-        yield invalid_value("metadata.name", name, f"must be no more than {longest} bytes")
-    if not rule.fullmatch(name):
+        yield invalid_value("metadata.name", name, f"must be no more than {longest} characters")
+    if rule is _LABEL and "." in name:
+        yield invalid_value("metadata.name", name, "must not contain dots")
+    elif not rule.fullmatch(name):
         yield invalid_value("metadata.name", name, says)
 
 
 def label(field: str, name: str, longest: int = 63) -> Iterator[Cause]:
     """Of containers, volumes and ports."""
     if len(name) > longest:
-        yield invalid_value(field, name, f"must be no more than {longest} bytes")
+        yield invalid_value(field, name, f"must be no more than {longest} characters")
     if not _LABEL.fullmatch(name):
         yield invalid_value(field, name, _SAYS_LABEL)
 
@@ -126,6 +120,6 @@ def config_keys(found: Mapping[str, str]) -> Iterator[Cause]:
     """Of a Secret or ConfigMap."""
     for key in found:
         if len(key) > 253:
-            yield invalid_value(f"data[{key}]", key, "must be no more than 253 bytes")
+            yield invalid_value(f"data[{key}]", key, "must be no more than 253 characters")
         if not _CONFIG_KEY.fullmatch(key):
             yield invalid_value(f"data[{key}]", key, _SAYS_CONFIG_KEY)

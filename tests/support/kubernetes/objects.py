@@ -92,10 +92,9 @@ class Objects:
         thing: Json = schemas.without_nulls(body)
         for key, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
             if thing.setdefault(key, expected) != expected:
-                said = "API version" if key == "apiVersion" else "kind"
-                raise bad_request(
-                    f"the {said} in the data ({thing[key]}) does not match the expected {said} ({expected})"
-                )
+                version = thing.get("apiVersion", resource.api_version)
+                of_group = version if "/" in version else f"/{version}"
+                raise bad_request(f"invalid object type: {of_group}, Kind={thing.get('kind', resource.kind)}")
         return thing
 
     def _place(self, resource: Resource, namespace: str, name: str, thing: Json) -> None:

@@ -45,7 +45,7 @@ class Entry:
         if self.manager.subresource:
             words += f' with subresource "{self.manager.subresource}"'
         if self.manager.operation == "Update":
-            words += f" using {self.api_version} at {self.time}"
+            words += f" using {self.api_version}"
         return words
 
 

@@ -33,6 +33,10 @@ def status_of(error: client.ApiException) -> Json:
     return found
 
 
+NAMESPACED = tuple(kind for kind, path in _PATHS.items() if "{}" in path)
+"""Kinds that `path_of` knows, of which each namespace has its own."""
+
+
 def path_of(thing: Json, namespace: str = "default") -> str:
     """Of the collection it belongs in."""
     return _PATHS[thing["kind"]].format(namespace)

@@ -25,8 +25,6 @@ def broken(at: str, spec: Json) -> Iterator[Cause]:
     volumes = {volume["name"] for volume in spec.get("volumes") or []}
     for index, volume in enumerate(spec.get("volumes") or []):
         yield from names.label(f"{at}.volumes[{index}].name", volume["name"])
-        if len(volume) < 2:
-            yield required(f"{at}.volumes[{index}]", "must specify a volume type")
     seen: set[str] = set()
     grace = spec.get("terminationGracePeriodSeconds", 0)
     for kind in ("initContainers", "containers"):
@@ -96,7 +94,7 @@ def _life(at: str, container: Json, grace: int) -> Iterator[Cause]:
     slept = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep")
     if slept is not None and not 0 <= slept["seconds"] <= grace:
         said = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
-        yield invalid_value(f"{at}.lifecycle.preStop", slept["seconds"], said)
+        yield invalid_value(f"{at}.lifecycle.preStop.sleep", slept["seconds"], said)
 
 
 def _resources(at: str, resources: Json) -> Iterator[Cause]:

@@ -179,7 +179,8 @@ def _type_problem(value: Any, node: Node, path: str) -> Problem | None:
     types = [one for one in types if one != "null"]
     if not types or any(_is(value, one) for one in types):
         return None
-    return Problem("type", path, f"expected {' or '.join(types)}, got {_JSON_TYPES.get(type(value), 'string')}")
+    expected = "numeric (int or float)" if {"integer", "number"} & {*types} else " or ".join(types)
+    return Problem("type", path, f"expected {expected}, got {_JSON_TYPES.get(type(value), 'string')}")
 
 
 def _is(value: Any, declared: str) -> bool:
