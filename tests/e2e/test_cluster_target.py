@@ -1,9 +1,12 @@
-"""The same from a directory, or an image, to an answer, on a cluster: the fake one, whose pods are containers."""
+"""The same from a directory, or an image, to an answer, on a cluster: the fake one, whose pods are containers, and the
+one of FNMESH_TEST_KUBECONFIG, which has to be on this machine: it pulls from a registry on loopback.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -16,6 +19,7 @@ from tests.contract.build_svc.build_world import zipped
 from tests.e2e.conftest import MakeSource
 from tests.support import spin_toolchain, spin_tree
 from tests.support.cluster_pods import Pods
+from tests.support.cluster_target import REAL
 from tests.support.docker_registry import PASSWORD, USER, DockerRegistry, running_registry
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually_sync
@@ -23,10 +27,12 @@ from tests.support.kubernetes import FakeKubernetes, Fault, Runs
 from tests.support.kubernetes.api import Target
 from tests.support.kubernetes.objects import Options
 from tests.support.kubernetes.resources import SERVICE_ACCOUNTS
+from tests.support.real_cluster import RealCluster, real_cluster
 from tests.support.running_mesh import RunningMesh
 
 pytestmark = [pytest.mark.docker, pytest.mark.registry, pytest.mark.timeout(300)]
 
+GONE_S = 120  # a real pod is given its time
 SAID = answers("Functions on a cluster")
 HELLO = """
     import os
@@ -40,14 +46,27 @@ HELLO = """
 PROBE = zipped({"app.wasm": spin_tree.probe_wasm(), "spin.toml": write(spin_tree.APP)})
 
 
+Cluster = FakeKubernetes | RealCluster
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    with running_registry(tmp_path_factory.mktemp("registry"), user=True) as running:
+    with running_registry(tmp_path_factory.mktemp("registry"), user=not REAL) as running:
         yield running
 
 
+@pytest.fixture(scope="module", params=["fake", *(["real"] if REAL else [])])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    if request.param == "fake":
+        yield request.getfixturevalue("fake")
+        return
+    with real_cluster(Path(REAL)) as real, real.clearing():
+        real.namespace("team-a", "robot")
+        yield real
+
+
 @pytest.fixture(scope="module")
-def cluster(docker_host: str) -> Iterator[FakeKubernetes]:
+def fake(docker_host: str) -> Iterator[FakeKubernetes]:
     """A cluster without SpinKube, whose pods are containers of the test's daemon."""
     daemon = docker.DockerClient(base_url=docker_host)
     with FakeKubernetes(namespaces=("team-a", "team-b")) as running:
@@ -69,7 +88,7 @@ def cluster(docker_host: str) -> Iterator[FakeKubernetes]:
 
 @pytest.fixture(scope="module")
 def cluster_mesh(
-    cluster: FakeKubernetes, registry: DockerRegistry, docker_host: str, docker_base_images: dict[str, str]
+    cluster: Cluster, registry: DockerRegistry, docker_host: str, docker_base_images: dict[str, str]
 ) -> Iterator[RunningMesh]:
     running = RunningMesh(
         environ={
@@ -101,7 +120,7 @@ def says(door: httpx.Client, path: str, **expected: Any) -> bool:
 
 
 def test_a_directory_becomes_pods_that_answer(
-    cluster_mesh: RunningMesh, cluster: FakeKubernetes, door: httpx.Client, make_source: MakeSource
+    cluster_mesh: RunningMesh, cluster: Cluster, door: httpx.Client, make_source: MakeSource
 ) -> None:
     source = make_source("hello", **{"handler.py": HELLO})
     where = ["--target", "kubernetes", "--context", "C", "--namespace", "team-a", "--app-name", "hello-app",
@@ -129,12 +148,12 @@ def test_a_directory_becomes_pods_that_answer(
 
     cluster_mesh.cli("delete", "hello")
     kinds = ("deployments", "services", "pods", "secrets")
-    eventually_sync(lambda: not any(cluster.list(kind, "team-a") for kind in kinds))
+    eventually_sync(lambda: not any(cluster.list(kind, "team-a") for kind in kinds), GONE_S)
     assert door.get("/api/hello").status_code == 404
 
 
 def test_it_moves_to_the_cluster_and_back(
-    cluster_mesh: RunningMesh, cluster: FakeKubernetes, door: httpx.Client, make_source: MakeSource
+    cluster_mesh: RunningMesh, cluster: Cluster, door: httpx.Client, make_source: MakeSource
 ) -> None:
     source = make_source("moving", **{"handler.py": HELLO})
     cluster_mesh.cli("deploy", str(source), "--target", "process")
@@ -146,7 +165,7 @@ def test_it_moves_to_the_cluster_and_back(
     assert cluster.get("deployments", "moving")
     cluster_mesh.cli("deploy", str(source), "--target", "process")
     assert says(door, "moving", version=1)
-    eventually_sync(lambda: not cluster.list("deployments", "default"))
+    eventually_sync(lambda: not cluster.list("deployments", "default"), GONE_S)
     cluster_mesh.cli("delete", "moving")
 
 
@@ -162,7 +181,7 @@ def test_what_the_cluster_refuses_is_told(cluster_mesh: RunningMesh, make_source
     cluster_mesh.cli("delete", "refused")
 
 
-def test_a_callback_is_deployed_to_a_cluster(cluster: FakeKubernetes, door: httpx.Client) -> None:
+def test_a_callback_is_deployed_to_a_cluster(cluster: Cluster, door: httpx.Client) -> None:
     code = "def handler(event): return {'statusCode': 200, 'body': 'in'}"
     made = door.post("/callbacks/", json={"path": "called", "method": "ANY", "type": "python", "code": code})
     number = made.json()["callback_id"]
@@ -175,10 +194,10 @@ def test_a_callback_is_deployed_to_a_cluster(cluster: FakeKubernetes, door: http
         eventually_sync(lambda: door.get("/api/called").text == "in")
     assert cluster.get("deployments", "called")["spec"]["replicas"] == 1
     door.post("/deploy/", json={"callback_id": number, "status": False})
-    eventually_sync(lambda: not _has(cluster, "deployments", "called"))
+    eventually_sync(lambda: not _has(cluster, "deployments", "called"), GONE_S)
 
 
-def _has(cluster: FakeKubernetes, kind: str, name: str, namespace: str = "default") -> bool:
+def _has(cluster: Cluster, kind: str, name: str, namespace: str = "default") -> bool:
     return any(one["metadata"]["name"] == name for one in cluster.list(kind, namespace))
 
 
@@ -203,8 +222,10 @@ def pushed(door: httpx.Client, registry: DockerRegistry, source: bytes, reposito
 @pytest.mark.wasmtime
 @pytest.mark.root  # pods of Spin listen on port 80
 def test_an_image_is_deployed_as_older_clients_do(
-    cluster: FakeKubernetes, registry: DockerRegistry, door: httpx.Client
+    cluster: Cluster, registry: DockerRegistry, door: httpx.Client
 ) -> None:
+    if not isinstance(cluster, FakeKubernetes):
+        pytest.skip("what runs Spin on a cluster is not on this one")
     other = zipped({"app.wasm": spin_tree.probe_wasm() + b"\0\x05\x04more", "spin.toml": write(spin_tree.APP)})
     old, new = (pushed(door, registry, one, "faas-app") for one in (PROBE, other))
     assert old != new

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from deploy_svc.kubernetes.cluster import Cluster
 from deploy_svc.kubernetes.credentials import Access, read_kubeconfig
-from deploy_svc.kubernetes.errors import Asked
-from deploy_svc.kubernetes.kinds import BY_NAME, NAMESPACE, Kind
+from deploy_svc.kubernetes.kinds import BY_NAME, Kind
 from deploy_svc.kubernetes.transport import Transport
 from fnmesh.registry.v1 import function_pb2
 from mesh.clock import SystemClock
 from mesh.errors import FailedPrecondition
+from tests.support.cluster_rights import rules
 from tests.support.deploy_harness import DeployHarness, Revision, harness
-from tests.support.kubernetes import FakeKubernetes, Rule
+from tests.support.kubernetes import FakeKubernetes
+from tests.support.real_cluster import real_cluster as administered
 
 REAL = os.environ.get("FNMESH_TEST_KUBECONFIG", "")
 """A cluster that tests may make namespaces in and delete them again."""
@@ -29,7 +27,6 @@ REAL_IMAGE = os.environ.get("FNMESH_TEST_KUBERNETES_IMAGE", "")
 """An image of a function that the cluster can pull; its entry file is handler.py."""
 IMAGE = "registry.example.org/fnmesh/hello@sha256:" + "1" * 64
 BAD_IMAGE = "registry.invalid/fnmesh/none@sha256:" + "0" * 64
-PAGE = Path(__file__).parents[2] / "docs" / "kubernetes.md"
 UID = "fn-abcdefghijkl"
 
 
@@ -91,13 +88,6 @@ class TestCluster:
         return function_pb2.ClusterSettings(namespace=self.namespace, **fields)
 
 
-def rules() -> list[Rule]:
-    """The ClusterRole of docs/kubernetes.md."""
-    blocks = PAGE.read_text(encoding="utf-8").split("```")
-    role = yaml.safe_load(next(one for one in blocks if "kind: ClusterRole" in one).removeprefix("yaml"))
-    return [Rule(one["verbs"], one["resources"], groups=one["apiGroups"]) for one in role["rules"]]
-
-
 def app(image: str = IMAGE, **fields: Any) -> Revision:
     """A revision that is an image in a registry."""
     return Revision(image=image, target=function_pb2.TARGET_KUBERNETES, **fields)
@@ -111,18 +101,12 @@ def fake_cluster(directory: Path, **options: Any) -> Iterator[TestCluster]:
         yield TestCluster(path, fake.kubeconfig(directory / "administrator"), "apps", IMAGE, fake)
 
 
-@asynccontextmanager
-async def real_cluster() -> AsyncIterator[TestCluster]:
+@contextmanager
+def real_cluster(directory: Path) -> Iterator[TestCluster]:
     """The one of FNMESH_TEST_KUBECONFIG, with a namespace that goes with the test."""
-    name = f"fnmesh-test-{secrets.token_hex(4)}"
-    one = TestCluster(Path(REAL), Path(REAL), name, REAL_IMAGE, None)
-    async with one.transport() as transport:
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        await transport.call("POST", NAMESPACE.path(), Asked("create", NAMESPACE, name=name), (), body)
-        try:
-            yield one
-        finally:
-            await Cluster(transport).delete(NAMESPACE, "", name)
+    with administered(Path(REAL)) as cluster:
+        path = cluster.kubeconfig(directory / "kubeconfig", "real")
+        yield TestCluster(path, Path(REAL), cluster.account, REAL_IMAGE, None)
 
 
 @asynccontextmanager

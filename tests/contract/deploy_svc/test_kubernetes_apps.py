@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,9 @@ SAID = answers("Functions on a cluster")
 
 
 @pytest.fixture(params=["fake", *(["real"] if REAL else [])])
-async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TestCluster]:
-    async with AsyncExitStack() as stack:
-        if request.param == "fake":
-            yield stack.enter_context(fake_cluster(tmp_path))
-        else:
-            yield await stack.enter_async_context(real_cluster())
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestCluster]:
+    with (fake_cluster if request.param == "fake" else real_cluster)(tmp_path) as one:
+        yield one
 
 
 @pytest.fixture

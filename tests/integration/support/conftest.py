@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kubernetes.client import ApiException
 
 from tests.support.cluster_target import REAL
-from tests.support.eventually import eventually_sync
 from tests.support.kubernetes import FakeKubernetes
-from tests.support.kubernetes.plain_client import NAMESPACED, PlainClient, path_of
-
-_THE_CLUSTERS_OWN = ("default", "kubernetes")  # a ServiceAccount and a Service
+from tests.support.kubernetes.plain_client import PlainClient
+from tests.support.real_cluster import real_cluster
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,29 +32,11 @@ def cluster() -> Iterator[FakeKubernetes]:
 
 @pytest.fixture
 def admin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlainClient]:
-    """Who may do everything there. On a real cluster, whatever is made in `default` goes with the test."""
+    """Who may do everything there. On a real cluster, what is made in `default` goes with the test."""
     if request.param == "real":
-        with PlainClient(Path(REAL)) as client:
-            _empty(client)
+        with real_cluster(Path(REAL)) as real, real.clearing(), PlainClient(Path(REAL)) as client:
             yield client
-            _empty(client)
     else:
         cluster: FakeKubernetes = request.getfixturevalue("cluster")
         with PlainClient(cluster.kubeconfig(tmp_path / "kubeconfig")) as client:
             yield client
-
-
-def _empty(client: PlainClient) -> None:
-    for kind in reversed(NAMESPACED):  # pods after what makes them anew
-        for name in _there(client, kind):
-            client.ask("DELETE", f"{path_of({'kind': kind})}/{name}", gracePeriodSeconds=0)
-    eventually_sync(lambda: not any(_there(client, kind) for kind in NAMESPACED), 60)
-
-
-def _there(client: PlainClient, kind: str) -> list[str]:
-    """Names of what somebody has made there."""
-    try:
-        found = client.ask("GET", path_of({"kind": kind}))["items"]
-    except ApiException:
-        return []  # a cluster without SpinKube
-    return [name for one in found if (name := one["metadata"]["name"]) not in _THE_CLUSTERS_OWN]

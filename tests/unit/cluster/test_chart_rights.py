@@ -9,7 +9,7 @@ import pytest
 
 from deploy_svc.kubernetes import kinds
 from tests.support.chart_golden import GOLDEN
-from tests.support.cluster_target import rules
+from tests.support.cluster_rights import rules
 from tests.support.helm import objects
 
 _KEPT = [pytest.param(path, id=path.stem) for path in GOLDEN]
