@@ -72,7 +72,8 @@ def make_data_dir(places: Places) -> None:
     """Makes the data directory: for its owner only, but passable for workloads' users where root runs it."""
     try:
         places.data.mkdir(parents=True, exist_ok=True)
-        places.data.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        if os.geteuid() == 0 or places.data.stat().st_uid != 0:  # root's is a volume that a pod was given, as it is
+            places.data.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for private in (places.logs, places.data / "db"):
             private.mkdir(mode=0o700, exist_ok=True)
         mesh_id = places.data / "mesh_id"

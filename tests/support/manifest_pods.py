@@ -103,7 +103,7 @@ class PodHost:
             cap_drop=own["capabilities"]["drop"],
             security_opt=["no-new-privileges:true"],
             volumes=[*self._mounts(of, pod, container), *self.mounts.get(of, ())],
-            tmpfs=dict.fromkeys(self._scratch(of, pod, container), f"mode=1777,uid={_GROUP},gid={_GROUP},exec"),
+            tmpfs=dict.fromkeys(self._scratch(of, pod, container), f"mode=2777,uid=0,gid={_GROUP},exec"),
             network=self._name,
             networking_config={self._name: self.client.api.create_endpoint_config(aliases=[alias] if alias else [])},
         )
