@@ -47,7 +47,8 @@ class DeploySettings(MeshSettings):
     """First of the user ids that functions run as where the mesh runs as root."""
     deploy_uid_count: int = Field(default=65_536, ge=1)
     deploy_local_targets: str = "process,docker,spin"
-    """What functions are put on, besides clusters: `process`, `docker`, `spin`, with commas between them, or `none`."""
+    """What functions are put on, besides clusters, and scripts of jobs run on: `process`, `docker`, `spin`, with commas
+    between them, or `none`."""
     deploy_docker_host: str = ""
     """Address of the Docker daemon; DOCKER_HOST or the default socket where not set."""
     deploy_script_python_image: str = "python:3.12-slim"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any, cast
 
 from deploy_svc.ports import Exit
 from deploy_svc.scripts.ports import SUFFIXES, Language, ScriptSpec, ScriptTarget
 from fnmesh.internal.deploy.v1 import script_service_pb2 as pb
 from fnmesh.internal.deploy.v1 import script_service_pb2_grpc as pb_grpc
-from mesh.errors import InvalidArgument, Unavailable
+from mesh.errors import FailedPrecondition, InvalidArgument, Unavailable
 from mesh.logs import get_logger
 
 log = get_logger(__name__)
@@ -20,13 +20,17 @@ _RUN = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class ScriptServicer(pb_grpc.ScriptServiceServicer):
-    """Runs scripts on targets by name. Nothing is begun before what a predecessor left has ended.
+    """Runs scripts on those of the targets, by name, that are `offered`; what was left on the others is ended too.
+    Nothing is begun before what a predecessor left has ended.
 
     `leads` raises Unavailable where another process leads: it has to be asked instead.
     """
 
-    def __init__(self, targets: Mapping[str, ScriptTarget], leads: Callable[[], None]) -> None:
+    def __init__(
+        self, targets: Mapping[str, ScriptTarget], offered: Collection[str], leads: Callable[[], None]
+    ) -> None:
         self._targets = targets
+        self._offered = offered
         self._leads = leads
         self._running: set[str] = set()
         self._swept: set[str] = set()
@@ -45,6 +49,12 @@ class ScriptServicer(pb_grpc.ScriptServiceServicer):
         spec, target = _spec(request), self._targets.get(request.target)
         if target is None:
             raise InvalidArgument("TARGET_INVALID", f"There is no target '{request.target}' for scripts.")
+        if request.target not in self._offered:
+            raise FailedPrecondition(
+                "TARGET_NOT_OFFERED",
+                f"This mesh runs no scripts on the target {request.target}: give the job another target, or name "
+                f"{request.target} in FNMESH_DEPLOY_LOCAL_TARGETS.",
+            )
         if spec.run in self._running:
             raise InvalidArgument("RUN_REPEATED", "This run was begun already.")
         await self._sweep(request.target)

@@ -38,7 +38,7 @@ async def open_scripts(settings: DeploySettings, leads: Callable[[], None]) -> A
     }
     targets: dict[str, ScriptTarget] = {"process": processes, "docker": DockerScripts(daemon, mesh_id, images)}
     try:
-        yield ScriptServicer(targets, leads)
+        yield ScriptServicer(targets, settings.local_targets, leads)
     finally:
         daemon.close()
         executor.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""deploy/compose.yaml, run: a function on Docker is deployed, answers, and goes with the mesh."""
+"""deploy/compose.yaml, run: a function and a script on Docker answer, and go with the mesh."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from fnmesh.client import Mesh
+from fnmesh.invoke.v1 import job_pb2
 from tests.support.compose import compose
 from tests.support.eventually import eventually_sync
 from tests.support.mesh_images import MeshImages
@@ -55,6 +56,7 @@ def composed(images: MeshImages, docker_host: str, docker_python_image: str) -> 
             "FNMESH_SERVICES_IMAGE": images.services,
             "FNMESH_ENVOY_IMAGE": images.envoy,
             "FNMESH_BUILD_PYTHON_IMAGE": docker_python_image,
+            "FNMESH_DEPLOY_SCRIPT_PYTHON_IMAGE": docker_python_image,
             "FNMESH_GATEWAY_LISTEN": listen,
         },
         listen,
@@ -88,12 +90,19 @@ def test_a_function_is_deployed_answers_and_is_removed(composed: Composed, docke
         raise AssertionError(composed("logs", "--tail", "15", check=False)) from None
     made = composed("exec", "-T", "registry", "fnmesh", "key", "create", "--offline", "--scope", "admin", "--json")
     mesh_id = composed("exec", "-T", "deploy", "cat", "/var/lib/fnmesh/mesh_id").strip()
-    (tmp_path / "handler.py").write_text(_HANDLER)
+    (tmp_path / "hello").mkdir()
+    (tmp_path / "hello/handler.py").write_text(_HANDLER)
+    (tmp_path / "script.py").write_text("import os\nprint(os.getcwd())\n")
     with Mesh(composed.listen, api_key=json.loads(made)["secret"]) as mesh:
-        mesh.deploy(tmp_path, name="hello", target="docker").wait()
+        mesh.deploy(tmp_path / "hello", name="hello", target="docker").wait()
         answer = mesh.invoke("hello", {"a": 1})
+        script = mesh.jobs.wait(mesh.jobs.run_script(tmp_path / "script.py"), 60)
+        said = b"".join(mesh.jobs.log(script))
+        refused = mesh.jobs.wait(mesh.jobs.run_script(tmp_path / "script.py", target="process"), 60)
     value = json.loads(answer.body)
     assert value["event"] == {"a": 1} and value["uid"] > 0
+    assert (script.state, said) == (job_pb2.JOB_STATE_SUCCESS, b"/tmp\n"), script.error
+    assert (refused.state, refused.error.split(":")[0]) == (job_pb2.JOB_STATE_FAILED, "TARGET_NOT_OFFERED")
     assert len(_functions_of(docker_host, mesh_id)) == 1
 
     composed("stop")

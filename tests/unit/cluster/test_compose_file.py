@@ -68,6 +68,13 @@ def test_only_those_that_need_docker_have_its_socket_and_nothing_is_writable_or_
         assert not {"privileged", "ports", "user"} & set(one)
 
 
+def test_no_code_of_others_runs_as_the_user_of_a_service() -> None:
+    services = _services()
+
+    assert DeploySettings.load(services["deploy"]["environment"]).local_targets == {"docker"}
+    assert InvokeSettings.load(services["invoke"]["environment"]).invoke_job_target == "docker"
+
+
 def test_envoy_is_where_the_gateway_writes_its_bootstrap() -> None:
     services = _services()
     written = services["gateway"]["environment"]["FNMESH_GATEWAY_BOOTSTRAP_FILE"]
