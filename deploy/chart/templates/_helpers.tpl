@@ -90,7 +90,7 @@ topologySpreadConstraints:
 - name: FNMESH_TRACE_SHARE
   value: {{ $values.tracing.share | quote }}
 {{- include "fnmesh.variable" (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" $values.tracing.otlpEndpoint) }}
-{{- if has .part (list "build" "deploy" "gateway") }}
+{{- if has .part (list "build" "deploy" "invoke" "gateway") }}
 {{- include "fnmesh.variable" (dict "name" "FNMESH_BLOB_URL" "value" $values.blobs.url) }}
 {{- end }}
 {{- if has .part (list "deploy" "gateway") }}

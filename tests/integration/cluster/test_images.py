@@ -110,11 +110,17 @@ def cluster(images: MeshImages, docker_host: str, database: str) -> Iterator[Clu
                 ("fnmesh-invoke", "run"): run,
                 ("fnmesh-build", "data"): blobs,
                 ("fnmesh-deploy", "data"): blobs,
+                ("fnmesh-invoke", "data"): blobs,
             }
             host.mounts = {"fnmesh-registry": [f"{place}/hello:/hello:ro"]}
             here = {"FNMESH_BLOB_URL": "/var/lib/fnmesh/blobs"}
             offered = here | {"FNMESH_DEPLOY_LOCAL_TARGETS": "process"}
-            host.extra_env = {"fnmesh-build": here, "fnmesh-deploy": offered, "fnmesh-gateway": here}
+            host.extra_env = {
+                "fnmesh-build": here,
+                "fnmesh-deploy": offered,
+                "fnmesh-invoke": here,
+                "fnmesh-gateway": here,
+            }
             assert "up to date" in host.run_once("fnmesh-migrations", pods["migrations"])
             running = {part: host.run(f"fnmesh-{part}", pods[part]) for part in _PARTS}
             yield Cluster(host, running, _first_key(host, running))

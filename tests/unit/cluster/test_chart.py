@@ -8,6 +8,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from build_svc.settings import BuildSettings
 from deploy_svc.settings import DeploySettings
@@ -99,6 +100,26 @@ def test_every_container_is_told_settings_that_its_program_takes(path: Path, tmp
 
 
 @pytest.mark.parametrize("path", _KEPT)
+def test_whoever_opens_the_object_store_is_told_the_same_of_it(path: Path) -> None:
+    """The gateway names places in it and opens none."""
+    values = yaml.safe_load(GOLDEN[path].read_text())["blobs"]
+    containers = {one["name"]: one for one in _containers(path)}
+    urls = {name: _environment(one).get("FNMESH_BLOB_URL") for name, one in containers.items()}
+    settings = {
+        name: {one: value for one, value in _environment(containers[name]).items() if one in values["env"]}
+        for name in containers
+    }
+    credentials = {name: one.get("envFrom") for name, one in containers.items()}
+
+    opening = {"build", "deploy", "invoke"}
+    assert {name for name, url in urls.items() if url} == opening | {"gateway"}
+    assert {url for url in urls.values() if url} == {values["url"]}
+    assert {name for name, told in settings.items() if told == values["env"]} == opening
+    assert {name for name, told in credentials.items() if told} == opening
+    assert all(credentials[name] == [{"secretRef": {"name": values["secretName"]}}] for name in opening)
+
+
+@pytest.mark.parametrize("path", _KEPT)
 def test_the_gateway_and_who_writes_the_bootstrap_describe_the_same_envoy(path: Path) -> None:
     made = []
     for container in _containers(path):
@@ -187,8 +208,6 @@ def test_the_manifests_hold_no_secret() -> None:
 def test_versions_are_the_projects() -> None:
     import tomllib
 
-    import yaml
-
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     images = yaml.safe_load(GOLDEN[_PLAIN].read_text())["images"]
@@ -215,7 +234,7 @@ def _containers(path: Path) -> Iterator[dict[str, Any]]:
 
 def _environment(container: dict[str, Any]) -> dict[str, str]:
     references = {"FNMESH_DATABASE_URL": "postgresql://mesh:secret@db/fnmesh", "POD_IP": "10.0.0.7"}
-    environ = {one["name"]: one.get("value") or references[one["name"]] for one in container["env"]}
+    environ = {one["name"]: one.get("value") or references[one["name"]] for one in container.get("env", ())}
     return {name: value.replace("$(POD_IP)", "10.0.0.7") for name, value in environ.items()}
 
 
