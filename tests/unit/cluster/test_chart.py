@@ -65,12 +65,25 @@ def test_values_that_make_no_sense_are_refused_by_name(change: str, named: str) 
 
 @pytest.mark.helm
 def test_what_is_switched_off_is_not_there() -> None:
-    kinds = {
-        one["kind"]
-        for one in objects(render(GOLDEN[_PLAIN], "networkPolicies.enabled=false", "migrations.enabled=false"))
-    }
+    off = ("networkPolicies.enabled=false", "functions.isolated=false", "migrations.enabled=false")
+    kinds = {one["kind"] for one in objects(render(GOLDEN[_PLAIN], *off))}
 
     assert kinds.isdisjoint({"NetworkPolicy", "Job", "HorizontalPodAutoscaler", "ConfigMap"})
+
+
+@pytest.mark.helm
+@pytest.mark.parametrize("of_the_mesh", [True, False])
+@pytest.mark.parametrize("of_functions", [True, False])
+def test_who_reaches_functions_and_who_reaches_the_mesh_are_switched_apart(
+    of_the_mesh: bool, of_functions: bool
+) -> None:
+    changes = (f"networkPolicies.enabled={str(of_the_mesh).lower()}", f"functions.isolated={str(of_functions).lower()}")
+    found = [one for one in objects(render(GOLDEN[_PLAIN], *changes)) if one["kind"] == "NetworkPolicy"]
+    named = {one["metadata"]["name"] for one in found}
+
+    assert named == ({f"fnmesh-{part}" for part in ("envoy", *_parts())} if of_the_mesh else set()) | (
+        {"fnmesh-fnmesh-functions"} if of_functions else set()
+    )
 
 
 @pytest.mark.parametrize("version", _VERSIONS)
