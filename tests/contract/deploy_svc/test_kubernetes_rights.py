@@ -22,7 +22,7 @@ from tests.support.helm import objects
 from tests.support.kubernetes import FakeKubernetes, Rule
 
 PATIENCE_S = 90.0
-_NAMESPACE = "default"
+_NAMESPACE = "fnmesh-functions"
 
 
 def _rules(manifests: list[dict[str, Any]]) -> Iterator[Rule]:
@@ -37,7 +37,7 @@ def _rules(manifests: list[dict[str, Any]]) -> Iterator[Rule]:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[TestCluster]:
-    with FakeKubernetes(spinkube=True, metrics=True) as fake:
+    with FakeKubernetes(spinkube=True, metrics=True, namespaces=(_NAMESPACE,)) as fake:
         token = fake.access.grant(list(_rules(objects(next(iter(GOLDEN)).read_text()))))
         own = fake.kubeconfig(tmp_path / "own", token=token)
         yield TestCluster(own, fake.kubeconfig(tmp_path / "administrator"), _NAMESPACE, IMAGE, fake)

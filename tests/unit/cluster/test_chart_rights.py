@@ -45,6 +45,16 @@ def test_it_writes_what_it_makes_in_the_namespaces_of_functions(path: Path) -> N
 
 
 @pytest.mark.parametrize("path", _KEPT)
+def test_it_writes_neither_where_others_are_nor_where_the_mesh_is(path: Path) -> None:
+    """Whoever may patch Secrets, or start pods, can read Secrets."""
+    found = objects(path.read_text())
+    own = {one["metadata"].get("namespace", "fnmesh") for one in found if one["kind"] == "Deployment"}
+    written = {one["metadata"]["namespace"] for one in found if one["kind"] == "Role"}
+
+    assert written and written.isdisjoint(own | {"default"})
+
+
+@pytest.mark.parametrize("path", _KEPT)
 def test_no_right_is_for_everything(path: Path) -> None:
     for one in objects(path.read_text()):
         for rule in one.get("rules", ()) if one["kind"] in ("Role", "ClusterRole") else ():
