@@ -49,7 +49,7 @@ enableServiceLinks: false
 {{- with .root.Values.images.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
-- name: {{ . }}
+- name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- with $own.nodeSelector }}
@@ -100,7 +100,7 @@ topologySpreadConstraints:
 - name: FNMESH_DATABASE_URL
   valueFrom:
     secretKeyRef:
-      name: {{ $values.secretName }}
+      name: {{ $values.secretName | quote }}
       key: database-url
 {{- end }}
 {{- end }}

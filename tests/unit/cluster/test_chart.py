@@ -53,6 +53,9 @@ def test_helm_finds_nothing_to_complain_of(path: Path) -> None:
         ("blobs.url=/var/lib/blobs", "/blobs/url"),
         ("functions.namespaces=null", "functions"),
         ("tracing.share=2", "/tracing/share"),
+        ("functions.namespaces={a.b}", "/functions/namespaces/0"),
+        ("build.diskSize=10K", "/build/diskSize"),
+        ("deploy.autoscaling.enabled=true,deploy.autoscaling.min=5", "deploy.autoscaling.min"),
         ("envoy.service.type=ExternalName", "/envoy/service/type"),
         ("registry.replica=3", "replica"),
         ("invoke.env.FNMESH_INVOKE_QUEUE_LIMIT=2000000", "/invoke/env/FNMESH_INVOKE_QUEUE_LIMIT"),
@@ -61,6 +64,23 @@ def test_helm_finds_nothing_to_complain_of(path: Path) -> None:
 def test_values_that_make_no_sense_are_refused_by_name(change: str, named: str) -> None:
     with pytest.raises(AssertionError, match=named):
         render(GOLDEN[_PLAIN], change)
+
+
+@pytest.mark.helm
+def test_names_that_look_like_numbers_are_names_and_nothing_has_to_be_labelled(tmp_path: Path) -> None:
+    """An unquoted 123 would be a number in the manifests, which Kubernetes refuses."""
+    values = yaml.safe_load(GOLDEN[_ALL].read_text())
+    values["secretName"] = values["blobs"]["secretName"] = values["registryForFunctions"]["secretName"] = "1"
+    values["images"]["pullSecrets"] = values["functions"]["namespaces"] = ["123"]
+    values["envoy"]["tlsSecretName"] = values["deploy"]["kubeconfigSecretName"] = "123"
+    values["build"]["diskSize"] = "50000000000"
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+
+    found = objects(render(tmp_path / "values.yaml", "grafana.labels=null"))
+
+    assert {one["metadata"]["namespace"] for one in found if one["kind"] == "Role"} == {"123"}
+    for one in found:
+        kubernetes_validate.validate(one, _VERSIONS[0], strict=True)
 
 
 @pytest.mark.helm
