@@ -31,6 +31,7 @@ from build_svc.hints import Hints
 from build_svc.images import Images
 from build_svc.oci.credentials import DockerCredentials
 from build_svc.pipeline import Pipeline
+from build_svc.ports import Builder
 from build_svc.process_builder import ProcessBuilder
 from build_svc.publishing import Publisher
 from build_svc.registry import GrpcRegistry
@@ -50,7 +51,7 @@ from build_svc.spin_pull import SpinPull
 from build_svc.spin_push import SpinPush
 from build_svc.store import BuildStore
 from build_svc.sweep import Ages, Sweeper
-from build_svc.targets import DefaultTarget
+from build_svc.targets import Targets
 from build_svc.toolchain import Toolchain
 from build_svc.tree_cache import TreeCache
 from build_svc.worker import Timing, Worker
@@ -178,7 +179,12 @@ async def _wire(
     bases = {Runtime.PYTHON: settings.build_python_image, Runtime.NODE: settings.build_node_image}
     docker = DockerBuilder(daemon, made, shelf, bases, environ)
     spin = _spin_builder(settings, workshop, toolchain, cache, blobs, around)
-    default_target = DefaultTarget(daemon.answers, clock)
+    targets = Targets(
+        daemon.answers,
+        clock,
+        processes=settings.build_process_target,
+        clusters=bool(settings.build_cluster_repository),
+    )
     scratch = Scratch(workshop / "scratch", settings.build_uid_base)
     docker_credentials = DockerCredentials(environ)
     spin_push, docker_push = SpinPush(blobs, scratch), DockerPush(daemon)
@@ -192,10 +198,13 @@ async def _wire(
     cluster = ClusterBuilder(docker, spin, shelf, repository)
     images = Images(docker_credentials, insecure=settings.insecure_registries)
     given_images = GivenImages(images, store)
+    builders: dict[Target, Builder] = {Target.DOCKER: docker, Target.SPIN: spin, Target.KUBERNETES: cluster}
+    if settings.build_process_target:
+        builders[Target.PROCESS] = process
     pipeline = Pipeline(
         shelf,
         sources,
-        {Target.PROCESS: process, Target.DOCKER: docker, Target.SPIN: spin, Target.KUBERNETES: cluster},
+        builders,
         given_images,
         workshop=workshop,
         scratch=scratch,
@@ -211,7 +220,7 @@ async def _wire(
         docker_push,
         insecure=settings.insecure_registries,
     )
-    worker = Worker(store, pipeline, publisher, registry, default_target, hints, timing, clock)
+    worker = Worker(store, pipeline, publisher, registry, targets, hints, timing, clock)
     reporter = Reporter(store, shelf, registry, hints)
     sweeper = Sweeper(
         store,
@@ -232,7 +241,7 @@ async def _wire(
         Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s)),
     )
     clusters = ForClusters(repository, given_images)
-    acceptance = Acceptance(store, sources, registry, default_target, publisher, clusters, hints, clock)
+    acceptance = Acceptance(store, sources, registry, targets, publisher, clusters, hints, clock)
     parts = Parts(store, sources, acceptance, pull, given_images, registry, hints, clock)
     loops = [
         claim_loop(

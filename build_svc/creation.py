@@ -12,7 +12,7 @@ from build_svc.ports import Registry
 from build_svc.publishing import Publisher
 from build_svc.sources import Sources
 from build_svc.store import BuildStore
-from build_svc.targets import DefaultTarget
+from build_svc.targets import Targets
 from mesh import ids, telemetry
 from mesh.auth import current_principal
 from mesh.clock import Clock
@@ -61,7 +61,7 @@ class Acceptance:
         store: BuildStore,
         sources: Sources,
         registry: Registry,
-        default_target: DefaultTarget,
+        targets: Targets,
         publisher: Publisher,
         clusters: ForClusters,
         hints: Hints,
@@ -70,7 +70,7 @@ class Acceptance:
         self._store = store
         self._sources = sources
         self._registry = registry
-        self._default_target = default_target
+        self._targets = targets
         self._publisher = publisher
         self._clusters = clusters
         self._hints = hints
@@ -78,7 +78,8 @@ class Acceptance:
 
     async def create(self, function: FunctionFacts, wish: Wish) -> Build:
         """The build, accepted. Raises NotFound (SOURCE_NOT_FOUND), InvalidArgument, FailedPrecondition
-        (CLUSTER_REPOSITORY_NOT_SET, IMAGE_TARGET_INVALID), what the registry raises, and `GivenImages.find`.
+        (CLUSTER_REPOSITORY_NOT_SET, IMAGE_TARGET_INVALID, TARGET_NOT_OFFERED), what the registry raises, and
+        `GivenImages.find`.
         """
         request_id = wish.request_id
         if len(request_id) > _REQUEST_ID_MAX or not (request_id.isascii() and request_id.isprintable()):
@@ -122,13 +123,14 @@ class Acceptance:
                 raise FailedPrecondition("IMAGE_TARGET_INVALID", IMAGE_TARGET)
             given = await self._clusters.images.find(wish.image, workspace=current_principal().workspace or "")
             return _MadeOf("", given.runtime, given.reference)
+        self._targets.check(function.target)
         source = await self._sources.find(wish.source_digest)
         if function.target == Target.KUBERNETES and (wish.deploy or wish.push is None):
             self._clusters.repository.check()
         return _MadeOf(source.digest, runtime_for(function, source.runtime))
 
     async def _accept(self, build: Build, runtime: Runtime | None) -> Build:
-        target = await self._default_target.of(runtime)
+        target = await self._targets.default(runtime)
         revision, facts = await self._registry.create_revision(build, runtime, target)
         return await self._store.accept(
             build.uid,

@@ -32,6 +32,7 @@ from build_svc.ports import Builder, Job, Journal
 from build_svc.scratch import Scratch
 from build_svc.shelf import Shelf
 from build_svc.sources import Sources
+from build_svc.targets import NO_PROCESSES
 from build_svc.tree import TreeInvalid
 from runtimes import catalog
 
@@ -106,6 +107,8 @@ class Pipeline:
         try:
             return self._builders[Target(build.target)]
         except (ValueError, KeyError):
+            if build.target == Target.PROCESS:
+                raise BuildFailed(NO_PROCESSES) from None
             raise BuildFailed(f"This mesh cannot build for the target '{build.target}'.") from None
 
     async def _unpack(self, source: Source, app: Path) -> None:

@@ -29,6 +29,9 @@ class BuildSettings(MeshSettings):
     directory of ours below the system's temporary one."""
     build_uid_base: int = Field(default=190_000, gt=0)
     """As root, builds run as users of the 9,000 from this one on; they need no entry in passwd."""
+    build_process_target: bool = True
+    """Whether functions are built for the target process. What their libraries run to be installed is run here then; by
+    the mesh's own user, unless that is root."""
     build_docker_host: str = ""
     """Address of the Docker daemon; DOCKER_HOST or the default socket where not set."""
     build_python_image: str = "python:3.12-slim"

@@ -22,7 +22,7 @@ from build_svc.pipeline import Pipeline
 from build_svc.ports import Registry
 from build_svc.publishing import Publisher
 from build_svc.store import BuildStore, LeaseLost
-from build_svc.targets import DefaultTarget
+from build_svc.targets import Targets
 from mesh import disk, ids, telemetry
 from mesh.clock import Clock
 from mesh.errors import Aborted, DeadlineExceeded, MeshError, Unavailable
@@ -71,7 +71,7 @@ class Worker:
         pipeline: Pipeline,
         publisher: Publisher,
         registry: Registry,
-        default_target: DefaultTarget,
+        targets: Targets,
         hints: Hints,
         timing: Timing,
         clock: Clock,
@@ -80,7 +80,7 @@ class Worker:
         self._pipeline = pipeline
         self._publisher = publisher
         self._registry = registry
-        self._default_target = default_target
+        self._targets = targets
         self._hints = hints
         self._timing = timing
         self._clock = clock
@@ -219,7 +219,7 @@ class Worker:
         if build.revision:
             return build
         runtime = Runtime(build.runtime) if build.runtime else None
-        target = await self._default_target.of(runtime)
+        target = await self._targets.default(runtime)
         revision, function = await self._registry.create_revision(build, runtime, target)
         return await self._store.accept(
             build.uid,

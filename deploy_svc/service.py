@@ -121,7 +121,9 @@ class DeployServicer(service_grpc.DeployServiceServicer):
     async def ListTargets(self, request: service_pb.ListTargetsRequest, context: Any) -> service_pb.ListTargetsResponse:
         """All targets; the default is Docker where its daemon answers."""
         require_scope(Scope.DEPLOY)
-        answer = service_pb.ListTargetsResponse(default_target=TARGETS[Target.PROCESS])
+        offered = self._settings.local_targets
+        default = next((one for one in (Target.PROCESS, Target.DOCKER) if one in offered), Target.KUBERNETES)
+        answer = service_pb.ListTargetsResponse(default_target=TARGETS[default])
         for target in Target:
             health = await self._health(target)
             told = answer.targets.add(target=TARGETS[target], available=health.available, message=health.message)

@@ -32,6 +32,7 @@ async def test_what_is_not_offered_is_said_and_starts_nothing() -> None:
             local = (f.TARGET_PROCESS, f.TARGET_DOCKER, f.TARGET_SPIN)
             assert not any(told[target].available for target in local)
             assert told[f.TARGET_PROCESS].message == _SENTENCE
+            assert answer.default_target == f.TARGET_KUBERNETES
 
             await mesh.want(UID, 1, Revision(files={"app/handler.py": "def handler(event): pass\n"}))
             failed = await client.until(UID, f.DEPLOYMENT_STATE_FAILED)

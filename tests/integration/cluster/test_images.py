@@ -116,7 +116,7 @@ def cluster(images: MeshImages, docker_host: str, database: str) -> Iterator[Clu
             here = {"FNMESH_BLOB_URL": "/var/lib/fnmesh/blobs"}
             offered = here | {"FNMESH_DEPLOY_LOCAL_TARGETS": "process"}
             host.extra_env = {
-                "fnmesh-build": here,
+                "fnmesh-build": here | {"FNMESH_BUILD_PROCESS_TARGET": "true"},
                 "fnmesh-deploy": offered,
                 "fnmesh-invoke": here,
                 "fnmesh-gateway": here,

@@ -133,6 +133,14 @@ def test_every_container_is_told_settings_that_its_program_takes(path: Path, tmp
 
 
 @pytest.mark.parametrize("path", _KEPT)
+def test_no_code_of_others_runs_as_the_user_of_a_service(path: Path) -> None:
+    told = {one["name"]: _environment(one) for one in _containers(path)}
+
+    assert BuildSettings.load(told["build"]).build_process_target is False
+    assert DeploySettings.load(told["deploy"]).local_targets == frozenset()
+
+
+@pytest.mark.parametrize("path", _KEPT)
 def test_whoever_opens_the_object_store_is_told_the_same_of_it(path: Path) -> None:
     """The gateway names places in it and opens none."""
     values = yaml.safe_load(GOLDEN[path].read_text())["blobs"]

@@ -71,6 +71,7 @@ def test_only_those_that_need_docker_have_its_socket_and_nothing_is_writable_or_
 def test_no_code_of_others_runs_as_the_user_of_a_service() -> None:
     services = _services()
 
+    assert BuildSettings.load(services["build"]["environment"]).build_process_target is False
     assert DeploySettings.load(services["deploy"]["environment"]).local_targets == {"docker"}
     assert InvokeSettings.load(services["invoke"]["environment"]).invoke_job_target == "docker"
 
