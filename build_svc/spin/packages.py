@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,11 +10,15 @@ from build_svc import installers, libraries, sandbox
 from build_svc.domain import BuildFailed, Runtime, Stage, log_text
 from build_svc.installers import PIP_OPTIONS
 from build_svc.ports import Job, Journal
+from build_svc.spin import requirements
+from build_svc.spin.requirements import FILE
+from build_svc.spin.run_pip import REFUSED
 from build_svc.toolchain import Toolchain
 from build_svc.tree_cache import TreeCache
 
+_WHEELS_ONLY = "a component can have pure-Python libraries only, from wheels for any platform"
 _NOT_FOUND = "No matching distribution found"
-_REQUIREMENTS = "requirements.txt"
+_RUN_PIP = Path(__file__).with_name("run_pip.py")
 
 
 async def install(
@@ -32,7 +35,8 @@ async def install(
     The spin-sdk itself may be asked for, as its templates do: it is there. Raises BuildFailed with pip's own line.
     """
     texts = installers.read_texts(job.app, Runtime.PYTHON)
-    wanted = libraries.find(Runtime.PYTHON, {_REQUIREMENTS: _without_sdk(texts.get(_REQUIREMENTS, ""))})
+    asked = requirements.checked(_without_sdk(texts.get(FILE, "")), lambda name: _text_beside(job.app / name))
+    wanted = libraries.find(Runtime.PYTHON, {FILE: asked[FILE]})
     if wanted is None:
         return None
     key = libraries.cache_key(wanted, {**made_for, "for": "spin"}, job.build.source_digest)
@@ -41,18 +45,18 @@ async def install(
             await journal.line("The libraries are the ones of an earlier build; nothing to install.")
             return found
         out = job.scratch / "out"
-        await asyncio.to_thread(_lay_out, job, wanted.key_texts[_REQUIREMENTS], out)
+        await asyncio.to_thread(_lay_out, job, asked, out)
         await _pip(job, journal, home, python, toolchain, out)
         (out / "packages").mkdir(exist_ok=True)  # every line had a marker that does not hold here
         return await cache.keep(key, out / "packages")
 
 
 async def _pip(job: Job, journal: Journal, home: Path, python: str, toolchain: Toolchain, out: Path) -> None:
-    interpreter = str((await toolchain.python()).path)
+    interpreter, run_pip = str((await toolchain.python()).path), str(await toolchain.readable(_RUN_PIP))
     argv = [
-        *(interpreter, "-I", str(await toolchain.pip()), *PIP_OPTIONS, "--only-binary=:all:"),
+        *(interpreter, "-I", run_pip, str(await toolchain.pip()), *PIP_OPTIONS, "--only-binary=:all:"),
         *("--platform", "any", "--implementation", "py", "--abi", "none", "--python-version", python),
-        *("--target", str(out / "packages"), "-r", str(out / _REQUIREMENTS)),
+        *("--target", str(out / "packages"), "-r", str(out / FILE)),
     ]
     lines: list[str] = []
 
@@ -65,9 +69,11 @@ async def _pip(job: Job, journal: Journal, home: Path, python: str, toolchain: T
     status = await sandbox.run(argv, uid=job.uid, cwd=job.app, env=env, on_line=tell)
     if status == 0:
         return
+    if any(REFUSED in line for line in lines):
+        raise BuildFailed(f"{FILE} asks for what would have to be run to be installed; {_WHEELS_ONLY}.")
     error = installers.pip_error(lines) or f"pip ended with status {status}."
     if _NOT_FOUND in error:
-        error = f"{error.rstrip('.')}; a component can have pure-Python libraries only, from wheels for any platform."
+        error = f"{error.rstrip('.')}; {_WHEELS_ONLY}."
     raise BuildFailed(error)
 
 
@@ -83,9 +89,11 @@ def _without_sdk(text: str) -> str:
     return "".join(f"{line}\n" for line in kept)
 
 
-def _lay_out(job: Job, requirements: str, out: Path) -> None:
+def _lay_out(job: Job, texts: Mapping[str, str], out: Path) -> None:
     installers.make_writable(out, job.uid)
-    (out / _REQUIREMENTS).write_text(requirements)
-    for name in (one.name for one in job.app.iterdir() if one.suffix == ".txt" and one.name != _REQUIREMENTS):
-        shutil.copyfile(job.app / name, out / name)  # `-r other.txt` is looked for beside it
-    installers.give(out, job.uid)
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8")
+
+
+def _text_beside(path: Path) -> str | None:
+    return path.read_text("utf-8-sig", errors="replace") if path.is_file() else None
