@@ -1,4 +1,4 @@
-"""deploy/compose.yaml, run: a function and a script on Docker answer, and go with the mesh."""
+"""deploy/compose.yaml, run: every service is healthy, a function and a script on Docker answer and go with the mesh."""
 
 from __future__ import annotations
 
@@ -75,6 +75,23 @@ def _functions_of(docker_host: str, mesh_id: str) -> list[str]:
         client.close()
 
 
+def _probe_succeeds(composed: Composed, service: str, docker_host: str) -> bool:
+    """Runs what the health check of the service runs; and the same fails where nobody listens."""
+    client = docker.APIClient(base_url=docker_host, version="auto")
+    try:
+        container = composed("ps", "-q", service).strip()
+        _, *probe = client.inspect_container(container)["Config"]["Healthcheck"]["Test"]
+
+        def code(*command: str) -> int:
+            started = client.exec_create(container, list(command))
+            client.exec_start(started)
+            return int(client.exec_inspect(started)["ExitCode"])
+
+        return code(*probe) == 0 and code(*probe[:-1], probe[-1] + ".not") == 1
+    finally:
+        client.close()
+
+
 def test_a_function_is_deployed_answers_and_is_removed(composed: Composed, docker_host: str, tmp_path: Path) -> None:
     composed("up", "-d")
 
@@ -88,6 +105,8 @@ def test_a_function_is_deployed_answers_and_is_removed(composed: Composed, docke
         eventually_sync(whole, 90)
     except AssertionError:
         raise AssertionError(composed("logs", "--tail", "15", check=False)) from None
+    services = composed("config", "--services").split()
+    assert {name for name in services if name != "setup" and not _probe_succeeds(composed, name, docker_host)} == set()
     made = composed("exec", "-T", "registry", "fnmesh", "key", "create", "--offline", "--scope", "admin", "--json")
     mesh_id = composed("exec", "-T", "deploy", "cat", "/var/lib/fnmesh/mesh_id").strip()
     (tmp_path / "hello").mkdir()

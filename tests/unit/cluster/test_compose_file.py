@@ -68,6 +68,21 @@ def test_only_those_that_need_docker_have_its_socket_and_nothing_is_writable_or_
         assert not {"privileged", "ports", "user"} & set(one)
 
 
+def test_every_service_is_bounded_and_says_how_it_is() -> None:
+    """What a full /tmp or a leak costs is that service, and not the host."""
+    for name, one in _services().items():
+        assert one["mem_limit"] and one["pids_limit"]
+        assert [option for option in one["tmpfs"][0].split(":")[1].split(",") if option.startswith("size=")]
+        assert ("healthcheck" in one) == (name != "setup")
+    for name, settings in _SETTINGS.items():
+        service = _services()[name]
+        assert (
+            service["healthcheck"]["test"][-1]
+            == settings.load({**service["environment"], "FNMESH_RUN_DIR": "/run/fnmesh"}).own_address
+        )
+        assert service["environment"]["TMPDIR"].startswith("/var/lib/fnmesh/")
+
+
 def test_no_code_of_others_runs_as_the_user_of_a_service() -> None:
     services = _services()
 
