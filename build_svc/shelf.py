@@ -138,7 +138,8 @@ class Shelf:
             row = (await conn.execute(query)).one_or_none()
             values = await self._used(conn)
             if row is not None:
-                await self._discard(conn, artifact.kind.value, artifact.reference)
+                if row.reference != artifact.reference:  # it is the very same where this is the second try to keep it
+                    await self._discard(conn, artifact.kind.value, artifact.reference)
                 await conn.execute(sa.update(artifacts).where(artifacts.c.digest == artifact.digest).values(values))
                 found = rows.artifact_of(row._mapping)
                 assert found is not None
