@@ -328,3 +328,9 @@ def file_source_digest(filename: str, content_sha256_hex: str) -> str:
 def retry_delay_s(failures: int) -> float:
     """How long to wait before the next try of something that failed `failures` times: 0.5 s doubling to 30 s."""
     return float(min(30.0, 0.5 * 2 ** min(max(failures - 1, 0), 10)))
+
+
+def waiting_delay_s(waited_s: float) -> float:
+    """How long to wait before the next try of a build that others have kept from going on since `waited_s` ago: a tenth
+    of that, from 1 s to 30 s."""
+    return min(30.0, max(1.0, waited_s / 10))

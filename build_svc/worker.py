@@ -15,6 +15,7 @@ from build_svc.domain import (
     Push,
     Runtime,
     retry_delay_s,
+    waiting_delay_s,
 )
 from build_svc.hints import Hints
 from build_svc.journal import BuildJournal
@@ -193,7 +194,8 @@ class Worker:
             if self._is_old(build):
                 return _Outcome(BuildState.FAILED, error.message)
             log.warning("build_postponed", build=build.uid, reason=error.reason)
-            await self._store.postpone(build.uid, owner, delay_s=1.0, counts=False)
+            delay_s = waiting_delay_s(self._waited_s(build))
+            await self._store.postpone(build.uid, owner, delay_s=delay_s, counts=False)
             return None
         except MeshError as error:  # the registry or the blob store refuses
             return _Outcome(BuildState.FAILED, error.message)
@@ -211,8 +213,11 @@ class Worker:
 
     def _is_old(self, build: Build) -> bool:
         """Whether waiting for others has taken as long as a build may take."""
+        return self._waited_s(build) > self._timing.limit_s
+
+    def _waited_s(self, build: Build) -> float:
         began = build.start_time or build.create_time
-        return (self._clock.now() - began).total_seconds() > self._timing.limit_s
+        return (self._clock.now() - began).total_seconds()
 
     async def _accepted(self, build: Build) -> Build:
         """The build with its revision: it has none yet where its creator was stopped before it could say so."""

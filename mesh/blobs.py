@@ -7,12 +7,11 @@ import hashlib
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from mesh.errors import NotFound, ResourceExhausted
 
@@ -39,7 +38,10 @@ def digest_key(digest: str) -> str:
 
 
 class BlobStore(Protocol):
-    """Keeps blobs. Writes are whole or not at all, and durable when they return. Missing keys raise NotFound."""
+    """Keeps blobs. Writes are whole or not at all, and durable when they return. Missing keys raise NotFound.
+
+    A store that refuses, or cannot be reached, raises Unavailable (BLOBS_UNAVAILABLE).
+    """
 
     async def put_stream(self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None) -> tuple[str, int]:
         """Stores what comes under its own digest; the same bytes are stored once. Returns digest and size.
@@ -83,22 +85,27 @@ def open_blobs(url: str) -> BlobStore:
         return LocalBlobs(Path(url.removeprefix("file://")))
     if "://" not in url:
         return LocalBlobs(Path(url))
-    from obstore.store import from_url
+    from obstore.store import from_url  # now: a mesh on one machine does without obstore
+
+    from mesh.remote_blobs import RemoteBlobs
 
     return RemoteBlobs(from_url(url))
 
 
-def _check(key: str) -> str:
+def checked(key: str) -> str:
+    """The key. ValueError where no blob is called that."""
     if len(key) > 512 or not _KEY.fullmatch(key):
         raise ValueError(f"not a blob key: {key[:80]!r}")
     return key
 
 
-def _missing(key: str) -> NotFound:
+def missing(key: str) -> NotFound:
+    """What is raised where there is no such blob."""
     return NotFound("BLOB_NOT_FOUND", f"There is no blob '{key}'.", key=key)
 
 
-async def _spool(chunks: AsyncIterable[bytes], file: IO[bytes], max_bytes: int | None) -> tuple[str, int]:
+async def spool(chunks: AsyncIterable[bytes], file: IO[bytes], max_bytes: int | None) -> tuple[str, int]:
+    """Writes what comes to a file; its digest and size. Raises ResourceExhausted (BLOB_TOO_LARGE)."""
     digest, size = hashlib.sha256(), 0
     async for chunk in chunks:
         size += len(chunk)
@@ -119,13 +126,13 @@ class LocalBlobs:
 
     def path(self, key: str) -> Path:
         """The file of a blob, for those who can use one directly. Read only."""
-        return self.root / _check(key)
+        return self.root / checked(key)
 
     async def put_stream(self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None) -> tuple[str, int]:
         temporary = self._temporary()
         try:
             with temporary.open("xb") as file:
-                digest, size = await _spool(chunks, file, max_bytes)
+                digest, size = await spool(chunks, file, max_bytes)
                 await asyncio.to_thread(_sync, file)
             await asyncio.to_thread(self._settle, temporary, self.path(digest_key(digest)))
         finally:
@@ -140,13 +147,13 @@ class LocalBlobs:
         try:
             return await asyncio.to_thread(self.path(key).read_bytes)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise _missing(key) from None
+            raise missing(key) from None
 
     async def open_stream(self, key: str, *, offset: int = 0) -> AsyncIterator[bytes]:
         try:
             file = await asyncio.to_thread(self.path(key).open, "rb")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise _missing(key) from None
+            raise missing(key) from None
         with file:
             file.seek(offset)
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
@@ -156,13 +163,13 @@ class LocalBlobs:
         try:
             return self._info(self.path(key))
         except (FileNotFoundError, NotADirectoryError):
-            raise _missing(key) from None
+            raise missing(key) from None
 
     async def delete(self, key: str) -> None:
         await asyncio.to_thread(self.path(key).unlink, missing_ok=True)
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        base = self.root / _check(prefix) if prefix else self.root
+        base = self.root / checked(prefix) if prefix else self.root
         for path in await asyncio.to_thread(lambda: list_files(base)):
             if self.root / _TEMPORARY in path.parents:
                 continue
@@ -208,58 +215,3 @@ def list_files(base: Path) -> list[Path]:
 def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-class RemoteBlobs:
-    """An object store of obstore (S3, GCS, Azure, memory)."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    async def put_stream(self, chunks: AsyncIterable[bytes], *, max_bytes: int | None = None) -> tuple[str, int]:
-        with tempfile.TemporaryFile() as file:
-            digest, size = await _spool(chunks, file, max_bytes)
-            key = digest_key(digest)
-            try:
-                await self.head(key)
-            except NotFound:
-                file.seek(0)
-                await self._store.put_async(key, file)
-        return digest, size
-
-    async def put(self, key: str, data: bytes) -> None:
-        await self._store.put_async(_check(key), data)
-
-    async def get(self, key: str) -> bytes:
-        try:
-            answer = await self._store.get_async(_check(key))
-            return bytes(await answer.bytes_async())
-        except FileNotFoundError:
-            raise _missing(key) from None
-
-    async def open_stream(self, key: str, *, offset: int = 0) -> AsyncIterator[bytes]:
-        info = await self.head(key)
-        while offset < info.size_bytes:
-            length = min(4 * CHUNK_BYTES, info.size_bytes - offset)
-            part = bytes(await self._store.get_range_async(key, start=offset, length=length))
-            for start in range(0, len(part), CHUNK_BYTES):
-                yield part[start : start + CHUNK_BYTES]
-            offset += len(part)
-
-    async def head(self, key: str) -> BlobInfo:
-        try:
-            meta = await self._store.head_async(_check(key))
-        except FileNotFoundError:
-            raise _missing(key) from None
-        return BlobInfo(key, meta["size"], meta["last_modified"].astimezone(UTC))
-
-    async def delete(self, key: str) -> None:
-        try:
-            await self._store.delete_async(_check(key))
-        except FileNotFoundError:
-            return
-
-    async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
-        async for page in self._store.list(_check(prefix) if prefix else None):
-            for meta in page:
-                yield BlobInfo(meta["path"], meta["size"], meta["last_modified"].astimezone(UTC))

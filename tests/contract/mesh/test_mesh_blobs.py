@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from obstore.store import MemoryStore
+from obstore.store import MemoryStore, S3Store
 
-from mesh.blobs import BlobStore, LocalBlobs, RemoteBlobs, digest_key, open_blobs
-from mesh.errors import NotFound, ResourceExhausted
+from mesh.blobs import BlobStore, LocalBlobs, digest_key, open_blobs
+from mesh.errors import NotFound, ResourceExhausted, Unavailable
+from mesh.remote_blobs import RemoteBlobs
+from tests.support import errors_page
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -64,3 +66,39 @@ async def test_a_local_store_leaves_no_temporary_files(tmp_path: Path) -> None:
     blobs = LocalBlobs(tmp_path)
     await blobs.put("a", b"1")
     assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def _nobody_there() -> S3Store:
+    return S3Store(
+        "bucket",
+        endpoint="http://127.0.0.1:1",
+        region="x",
+        access_key_id="id",
+        secret_access_key="secret",
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
+
+
+async def test_an_object_store_that_cannot_be_reached_is_unavailable_and_says_what_to_do() -> None:
+    blobs = RemoteBlobs(_nobody_there())
+
+    async def read() -> None:
+        _ = [part async for part in blobs.open_stream("a")]
+
+    async def listed() -> None:
+        _ = [info async for info in blobs.list()]
+
+    for call in (
+        lambda: blobs.put("a", b"x"),
+        lambda: blobs.put_stream(chunks(b"x")),
+        lambda: blobs.get("a"),
+        lambda: blobs.head("a"),
+        lambda: blobs.delete("a"),
+        read,
+        listed,
+    ):
+        with pytest.raises(Unavailable) as refused:
+            await call()
+        assert refused.value.reason == "BLOBS_UNAVAILABLE"
+        assert refused.value.message == errors_page.answers("The machine")["a deploy while the object store is away"]

@@ -20,6 +20,7 @@ from build_svc.domain import (
     may_follow,
     percent_of,
     retry_delay_s,
+    waiting_delay_s,
 )
 
 BUILD = Build("u", "f", "fn-1", "sha256:0", False, BuildState.BUILDING, datetime(2030, 1, 1, tzinfo=UTC))
@@ -76,3 +77,7 @@ def test_reports_are_repeated_ever_more_slowly() -> None:
     assert delays[0] == 0.5
     assert delays == sorted(delays)
     assert delays[-1] == 30
+
+
+def test_what_others_keep_from_going_on_is_tried_again_ever_more_slowly() -> None:
+    assert [waiting_delay_s(waited_s) for waited_s in (0, 5, 50, 200, 900)] == [1, 1, 5, 20, 30]
