@@ -10,6 +10,9 @@ it. It cannot happen, because
 * `give_up` keeps what an unfinished or unreported build has pinned, and what was used after the sweep began
   (`used_version`, from the counter that all write transactions share) - the registry was asked after that moment, so
   a build that was reported before it is in the registry's answer, and one reported later has a newer version.
+
+The blob of a source is in the trash before it is stored, as an upload that nobody is to delete yet, and is taken out by
+the transaction that keeps the source: whoever is killed in between leaves nothing that is not known.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from mesh.clock import Clock
 from mesh.db import Database, current_version, next_version
 
 SOURCE_BLOB = "source"
+UPLOAD_BLOB = "upload"
+"""A blob that is being stored for a source; whoever began to may have been killed."""
 _FINAL = [state.value for state in FINAL_STATES]
 
 
@@ -71,24 +76,41 @@ class Shelf:
         self._database = database
         self._clock = clock
 
-    async def keep_source(self, source: Source, *, instead_of: str = "") -> Source:
-        """The source as it is kept: what was there under its digest wins, so that its bytes are stored once.
+    async def begin_upload(self, blob_key: str) -> None:
+        """Note that a blob is about to be stored for a source: `keep_source` keeps it, or `give_up_uploads` gets it."""
+        await self.discard(UPLOAD_BLOB, blob_key)
 
-        Except where its blob is the one of `instead_of`, which was lost.
+    async def keep_source(self, source: Source, *, instead_of: str = "") -> Source | None:
+        """The source as it is kept: what was there under its digest wins, and the blob of the other is trash.
+
+        Except where its blob is the one of `instead_of`, which was lost. None where the upload was given up.
         """
 
-        async def work(conn: AsyncConnection) -> Source:
+        async def work(conn: AsyncConnection) -> Source | None:
             found = await self._source(conn, source.digest)
             values = await self._used(conn)
-            if found is not None and found.blob_key == instead_of:
-                await conn.execute(sa.delete(sources).where(sources.c.digest == source.digest))
-            elif found is not None:
+            if found is not None and found.blob_key != instead_of:
                 await conn.execute(sa.update(sources).where(sources.c.digest == source.digest).values(values))
+                if found.blob_key != source.blob_key:  # it is the very same where this is the second try to keep it
+                    await self._take_out(conn, UPLOAD_BLOB, source.blob_key)
+                    await self._discard(conn, SOURCE_BLOB, source.blob_key)
                 return found
+            if not await self._take_out(conn, UPLOAD_BLOB, source.blob_key):
+                return None
+            await conn.execute(sa.delete(sources).where(sources.c.digest == source.digest))
             mine = {name: getattr(source, name) for name in ("digest", "blob_key", "filename", "is_zip", "size_bytes")}
             mine |= {"runtime": source.runtime or "", "entry_file": source.entry_file}
             await conn.execute(sa.insert(sources).values(mine | values))
             return source
+
+        return await self._database.transaction(work)
+
+    async def give_up_uploads(self, *, begun_before: datetime) -> int:
+        """Have the blobs deleted of uploads that began before then and never ended. Returns how many there were."""
+
+        async def work(conn: AsyncConnection) -> int:
+            old = (trash.c.kind == UPLOAD_BLOB) & (trash.c.put_time < begun_before)
+            return (await conn.execute(sa.update(trash).where(old).values(kind=SOURCE_BLOB))).rowcount
 
         return await self._database.transaction(work)
 
@@ -266,8 +288,7 @@ class Shelf:
         """It has been deleted."""
 
         async def work(conn: AsyncConnection) -> None:
-            same = (trash.c.kind == one.kind) & (trash.c.reference == one.reference)
-            await conn.execute(sa.delete(trash).where(same))
+            await self._take_out(conn, one.kind, one.reference)
 
         await self._database.transaction(work)
 
@@ -325,6 +346,11 @@ class Shelf:
         if (await conn.execute(sa.select(trash.c.kind).where(same))).one_or_none() is None:
             values = {"kind": kind, "reference": reference, "put_time": self._clock.now()}
             await conn.execute(sa.insert(trash).values(values))
+
+    async def _take_out(self, conn: AsyncConnection, kind: str, reference: str) -> bool:
+        """Take something out of the trash; whether it was there."""
+        same = (trash.c.kind == kind) & (trash.c.reference == reference)
+        return (await conn.execute(sa.delete(trash).where(same))).rowcount > 0
 
     async def _used(self, conn: AsyncConnection) -> dict[str, object]:
         return {"used_time": self._clock.now(), "used_version": await next_version(conn, "uses")}

@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -15,7 +16,7 @@ from build_svc.archive_check import ArchiveLimits, SourceInvalid
 from build_svc.domain import Runtime, Source, file_source_digest
 from build_svc.shelf import Shelf
 from mesh.blobs import BlobStore, digest_key
-from mesh.errors import InvalidArgument, NotFound, ResourceExhausted
+from mesh.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from runtimes import catalog
 
 _CHUNK_BYTES = 1024 * 1024
@@ -49,9 +50,15 @@ class Sources:
             found = await self._shelf.use_source(source.digest)
             if found is not None and await self._is_stored(found.blob_key):
                 return found
-            digest, _ = await self._blobs.put_stream(_with_nonce(file))
-            kept = Source(**(vars(source) | {"blob_key": digest_key(digest)}))
-            return await self._shelf.keep_source(kept, instead_of=found.blob_key if found else "")
+            nonce = secrets.token_bytes(_NONCE_BYTES)
+            mine = replace(source, blob_key=digest_key(await asyncio.to_thread(_blob_digest, nonce, file)))
+            await self._shelf.begin_upload(mine.blob_key)
+            await self._blobs.put_stream(_with_nonce(nonce, file))
+            kept = await self._shelf.keep_source(mine, instead_of=found.blob_key if found else "")
+            if kept is None:
+                message = "Storing the source took so long that it was given up; upload it again."
+                raise Unavailable("UPLOAD_GIVEN_UP", message, retry_after_s=0)
+            return kept
 
     async def _receive(self, chunks: AsyncIterator[bytes], file: IO[bytes]) -> tuple[str, int]:
         digest, size = hashlib.sha256(), 0
@@ -89,8 +96,17 @@ class Sources:
         return True
 
 
-async def _with_nonce(file: IO[bytes]) -> AsyncIterator[bytes]:
-    yield secrets.token_bytes(_NONCE_BYTES)
+def _blob_digest(nonce: bytes, file: IO[bytes]) -> str:
+    """The digest of what `_with_nonce` gives."""
+    digest = hashlib.sha256(nonce)
+    file.seek(0)
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return f"sha256:{digest.hexdigest()}"
+
+
+async def _with_nonce(nonce: bytes, file: IO[bytes]) -> AsyncIterator[bytes]:
+    yield nonce
     file.seek(0)
     while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
         yield chunk

@@ -15,7 +15,7 @@ from build_svc.domain import ArtifactKind, Live
 from build_svc.hints import Hints
 from build_svc.ports import Builder, Registry
 from build_svc.scratch import Scratch
-from build_svc.shelf import SOURCE_BLOB, Kept, KeptSource, Shelf
+from build_svc.shelf import SOURCE_BLOB, UPLOAD_BLOB, Kept, KeptSource, Shelf, Trash
 from build_svc.store import BuildStore
 from build_svc.tree_cache import TreeCache
 from mesh.blobs import BlobStore
@@ -24,6 +24,7 @@ from mesh.errors import MeshError
 from mesh.logs import get_logger
 
 log = get_logger(__name__)
+_UPLOAD_MAX = timedelta(days=1)
 
 
 def dead_artifacts(kept: Iterable[Kept], live: Collection[str], *, now: datetime, grace: timedelta) -> list[str]:
@@ -102,6 +103,7 @@ class Sweeper:
         given_up = await self._shelf.give_up(artifacts, not_used_after=version)
         sources = dead_sources(await self._shelf.sources(), live, now=now, grace=self._ages.grace)
         given_up += await self._shelf.give_up_sources(sources, not_used_after=version)
+        given_up += await self._shelf.give_up_uploads(begun_before=now - _UPLOAD_MAX)
         unused_since = now - self._ages.cache_unused
         given_up += await self._shelf.give_up_cached_images(unused_since=unused_since)
         for image in await self._images.strays(
@@ -127,15 +129,23 @@ class Sweeper:
         count = 0
         for one in await self._shelf.trash():
             try:
-                if one.kind == SOURCE_BLOB:
-                    await self._blobs.delete(one.reference)
-                elif one.kind != ArtifactKind.GIVEN_IMAGE and not await self._builders[ArtifactKind(one.kind)].delete(
-                    one.reference
-                ):
-                    continue  # in use still; next time
-            except MeshError as error:
-                log.warning("sweep_delete_failed", kind=one.kind, reference=one.reference, reason=error.reason)
+                gone = await self._deleted(one)
+            except Exception as error:  # whatever is wrong with this one, the others go
+                reason = error.reason if isinstance(error, MeshError) else type(error).__name__
+                log.warning("sweep_delete_failed", kind=one.kind, reference=one.reference, reason=reason)
                 continue
-            await self._shelf.emptied(one)
-            count += 1
+            if gone:
+                await self._shelf.emptied(one)
+                count += 1
         return count
+
+    async def _deleted(self, one: Trash) -> bool:
+        """Deletes it; False where it is in use still, or somebody may be about to keep it."""
+        if one.kind == UPLOAD_BLOB:
+            return False
+        if one.kind == SOURCE_BLOB:
+            await self._blobs.delete(one.reference)
+            return True
+        return one.kind == ArtifactKind.GIVEN_IMAGE or await self._builders[ArtifactKind(one.kind)].delete(
+            one.reference
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from build_svc.domain import Build, BuildState
+from build_svc.domain import Build, BuildState, Source
 from build_svc.shelf import Shelf
 from build_svc.store import BuildStore
 from mesh import ids
@@ -30,3 +30,8 @@ class Rows:
 
     async def claim(self, owner: str) -> Build | None:
         return await self.store.claim(owner, lease_s=LEASE_S, accept_s=30)
+
+    async def upload(self, source: Source, *, instead_of: str = "") -> Source | None:
+        """What is kept where somebody has stored the blob of `source`."""
+        await self.shelf.begin_upload(source.blob_key)
+        return await self.shelf.keep_source(source, instead_of=instead_of)

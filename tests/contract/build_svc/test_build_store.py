@@ -190,9 +190,10 @@ async def test_a_source_whose_blob_was_lost_is_replaced(rows: Rows) -> None:
     first = Source(K, "blob/1", "handler.py", False, 1, None, "handler.py")
     second = Source(K, "blob/2", "handler.py", False, 1, None, "handler.py")
 
-    assert await rows.shelf.keep_source(first) == first
-    assert await rows.shelf.keep_source(second) == first
-    assert await rows.shelf.keep_source(second, instead_of="blob/1") == second
+    assert await rows.upload(first) == first
+    third = Source(K, "blob/3", "handler.py", False, 1, None, "handler.py")
+    assert await rows.upload(second) == first
+    assert await rows.upload(third, instead_of="blob/1") == third
 
 
 async def built(rows: Rows) -> None:
@@ -211,7 +212,7 @@ async def swept_sources(rows: Rows) -> int:
 
 
 async def test_the_source_of_a_deleted_function_goes_at_once(rows: Rows) -> None:
-    await rows.shelf.keep_source(SOURCE)
+    await rows.upload(SOURCE)
     rows.clock.advance(1)
     await built(rows)
 
@@ -222,12 +223,12 @@ async def test_the_source_of_a_deleted_function_goes_at_once(rows: Rows) -> None
 
 async def test_a_source_that_was_uploaded_again_is_not_swept_before_it_is_built(rows: Rows) -> None:
     """The function it was built for is deleted, and somebody is about to build it for another one."""
-    await rows.shelf.keep_source(SOURCE)
+    await rows.upload(SOURCE)
     rows.clock.advance(1)
     await built(rows)
     rows.clock.advance(1)
 
-    await rows.shelf.keep_source(SOURCE)
+    await rows.upload(SOURCE)
     [kept] = await rows.shelf.sources()
     assert not kept.built
     assert kept.artifacts == {K}
@@ -242,11 +243,11 @@ async def test_a_source_that_was_uploaded_again_is_not_swept_before_it_is_built(
 
 
 async def test_a_source_that_was_uploaded_again_and_never_built_goes_after_the_grace(rows: Rows) -> None:
-    await rows.shelf.keep_source(SOURCE)
+    await rows.upload(SOURCE)
     rows.clock.advance(1)
     await built(rows)
     rows.clock.advance(1)
-    await rows.shelf.keep_source(SOURCE)
+    await rows.upload(SOURCE)
 
     rows.clock.advance(GRACE.total_seconds() - 1)
     assert await swept_sources(rows) == 0
@@ -255,12 +256,12 @@ async def test_a_source_that_was_uploaded_again_and_never_built_goes_after_the_g
 
 
 async def test_a_source_that_is_uploaded_while_the_registry_is_asked_is_not_swept(rows: Rows) -> None:
-    await rows.shelf.keep_source(SOURCE)
+    await rows.upload(SOURCE)
     rows.clock.advance(1)
     await built(rows)
     version, seen = await rows.shelf.version(), await rows.shelf.sources()
 
-    await rows.shelf.keep_source(SOURCE)
+    await rows.upload(SOURCE)
 
     dead = dead_sources(seen, NOTHING_LIVES, now=rows.clock.now(), grace=GRACE)
     assert dead == [K]
