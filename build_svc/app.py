@@ -16,7 +16,6 @@ from typing import Any
 
 import grpc.aio
 
-from build_svc import sandbox
 from build_svc.archive_check import ArchiveLimits
 from build_svc.cluster_builder import ClusterBuilder
 from build_svc.cluster_repository import ClusterRepository
@@ -54,6 +53,7 @@ from build_svc.sweep import Ages, Sweeper
 from build_svc.targets import Targets
 from build_svc.toolchain import Toolchain
 from build_svc.tree_cache import TreeCache
+from build_svc.users import BuildUsers
 from build_svc.worker import Timing, Worker
 from fnmesh.build.v1 import build_service_pb2_grpc as pb_grpc
 from mesh.auth import Authenticator
@@ -167,12 +167,12 @@ async def _wire(
     )
     stack.push_async_callback(daemon.close)
     made = BuiltImages(daemon)
-    cache = TreeCache(workshop / "cache")
+    cache, users = TreeCache(workshop / "cache"), BuildUsers(settings.build_uid_base)
     toolchain = Toolchain(
         workshop / "toolchain",
         workload_python=settings.workload_python,
         workload_node=settings.workload_node,
-        uid=sandbox.build_uid(settings.build_uid_base, "0"),
+        uid=users.of_tools,
         environ=environ,
     )
     process = ProcessBuilder(toolchain, cache, blobs, max_bytes=settings.build_artifact_max_bytes)
@@ -185,7 +185,7 @@ async def _wire(
         processes=settings.build_process_target,
         clusters=bool(settings.build_cluster_repository),
     )
-    scratch = Scratch(workshop / "scratch", settings.build_uid_base)
+    scratch = Scratch(workshop / "scratch", users)
     docker_credentials = DockerCredentials(environ)
     spin_push, docker_push = SpinPush(blobs, scratch), DockerPush(daemon)
     repository = ClusterRepository(

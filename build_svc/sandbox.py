@@ -19,7 +19,6 @@ _READ_BYTES = 64 * 1024
 _DRAIN_S = 2.0
 _LIMITS = {"NOFILE": 4096, "CORE": 0, "FSIZE": 4 * 2**30}
 _NPROC = 512
-_UID_SPAN = 9000
 
 PASSED_ON = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
@@ -75,16 +74,6 @@ def operators_environment(environ: Mapping[str, str]) -> dict[str, str]:
         )
         and not name.upper().startswith("FNMESH")
     }
-
-
-def build_uid(base: int, build_uid_text: str) -> int | None:
-    """The user a build runs as: its own one where we are root, so that two builds cannot reach each other.
-
-    None where we are not root: then builds run as this process's user.
-    """
-    if os.geteuid() != 0:
-        return None
-    return base + int(build_uid_text.replace("-", "")[-12:], 16) % _UID_SPAN
 
 
 def reachable(path: Path) -> bool:

@@ -10,31 +10,33 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from build_svc import sandbox
+from build_svc.users import BuildUsers
 
 
 class Scratch:
-    """A directory for each build below `root`. As root, builds run as users from `uid_base` on."""
+    """A directory for each build below `root`, each a user's of its own where there are `users`."""
 
-    def __init__(self, root: Path, uid_base: int) -> None:
+    def __init__(self, root: Path, users: BuildUsers) -> None:
         self._root = root
-        self._uid_base = uid_base
+        self._users = users
 
     @asynccontextmanager
     async def of(self, build_uid: str) -> AsyncIterator[tuple[Path, int | None]]:
         """A directory of the build's own: ours to change, and its user's to pass through, nobody else's."""
-        uid = sandbox.build_uid(self._uid_base, build_uid)
         path = self._root / build_uid
-        if uid is not None:
-            await sandbox.end_all_of(uid)  # what a builder that was killed has left behind
-        await asyncio.to_thread(_remove, path)
-        path.mkdir(parents=True, mode=0o700)
-        if uid is not None:
-            os.chown(path, -1, uid)
-            path.chmod(0o750)
-        try:
-            yield path, uid
-        finally:
-            await asyncio.shield(asyncio.to_thread(_remove, path))
+        await self._end(path)
+        with self._users.lent(build_uid) as uid:
+            if uid is not None:
+                await sandbox.end_all_of(uid)  # what a builder that was killed has left behind
+            await asyncio.to_thread(_remove, path)
+            path.mkdir(parents=True, mode=0o700)
+            if uid is not None:
+                os.chown(path, -1, uid)
+                path.chmod(0o750)
+            try:
+                yield path, uid
+            finally:
+                await asyncio.shield(asyncio.to_thread(_remove, path))
 
     async def remove_leftovers(self, open_builds: Callable[[], Awaitable[Collection[str]]]) -> int:
         """Removes the directories of builds that have ended, and ends their processes. Returns how many there were.
@@ -45,14 +47,26 @@ class Scratch:
         """
         found = [path.name for path in self._root.iterdir()]
         still_open = await open_builds() if found else ()
-        busy = {sandbox.build_uid(self._uid_base, build) for build in still_open}
         left = [name for name in found if name not in still_open]
         for name in left:
-            uid = sandbox.build_uid(self._uid_base, name)
-            if uid is not None and uid not in busy:
-                await sandbox.end_all_of(uid)
+            await self._end(self._root / name)
             await asyncio.to_thread(_remove, self._root / name)
         return len(left)
+
+    async def _end(self, path: Path) -> None:
+        """End what a build runs whose directory is left, unless its user has another one by now."""
+        uid = _user_of(path)
+        with self._users.held(uid) as ours:
+            if ours:
+                await sandbox.end_all_of(uid)
+
+
+def _user_of(path: Path) -> int:
+    """Whose a build's directory is; 0 where there is none, for then it is nobody's."""
+    try:
+        return path.stat().st_gid
+    except FileNotFoundError:
+        return 0
 
 
 def _remove(path: Path) -> None:

@@ -17,6 +17,7 @@ from build_svc.oci.credentials import Credentials
 from build_svc.oci.patience import Patience
 from build_svc.scratch import Scratch
 from build_svc.spin_push import SpinPush
+from build_svc.users import BuildUsers
 from mesh import ids
 from mesh.blobs import LocalBlobs, digest_key
 from mesh.loops import Backoff
@@ -55,7 +56,7 @@ class Pushing:
     def __init__(self, root: Path, address: str) -> None:
         self.blobs = LocalBlobs(root / "blobs")
         self.repository = reference.parse(f"{address}/faas-app")
-        self._spin = SpinPush(self.blobs, Scratch(root / "scratch", 190_000))
+        self._spin = SpinPush(self.blobs, Scratch(root / "scratch", BuildUsers(190_000)))
         self.told = Told()
 
     async def artifact(self, wasm: bytes = WASM, app: SpinApp = APP, **files: bytes) -> Artifact:

@@ -17,6 +17,7 @@ from build_svc.scratch import Scratch
 from build_svc.spin_push import SpinPush
 from build_svc.store import BuildStore
 from build_svc.tables import builds as build_rows
+from build_svc.users import BuildUsers
 from fnmesh.build.v1 import build_pb2 as builds
 from fnmesh.build.v1 import build_service_pb2 as pb
 from fnmesh.registry.v1 import function_pb2
@@ -91,7 +92,7 @@ class Rows:
             self.store,
             load_cipher(root / "secrets.key"),
             DockerCredentials({}),
-            SpinPush(LocalBlobs(root / "blobs"), Scratch(root, 190_000)),
+            SpinPush(LocalBlobs(root / "blobs"), Scratch(root, BuildUsers(190_000))),
             DockerPush(None),  # type: ignore[arg-type]  # no daemon is asked
         )
 

@@ -18,6 +18,7 @@ from build_svc.shelf import SOURCE_BLOB, UPLOAD_BLOB, Trash
 from build_svc.sources import Sources
 from build_svc.sweep import Ages, Sweeper
 from build_svc.tree_cache import TreeCache
+from build_svc.users import BuildUsers
 from mesh.blobs import LocalBlobs
 from mesh.errors import Unavailable
 from tests.contract.build_svc.build_rows import K, Rows
@@ -65,7 +66,7 @@ def sweeper(rows: Rows, root: Path, builders: Mapping[ArtifactKind, Builder]) ->
         LocalBlobs(root / "blobs"),
         TreeCache(root / "cache"),
         cast(Any, _NoImages()),
-        Scratch(root / "scratch", 190_000),
+        Scratch(root / "scratch", BuildUsers(190_000)),
         Hints(),
         rows.clock,
         Ages(timedelta(hours=1), timedelta(days=7)),
