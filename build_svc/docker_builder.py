@@ -220,8 +220,10 @@ class DockerBuilder:
     def _error(self, runtime: Runtime, failure: CommandFailed) -> str:
         if failure.status == _OUT_OF_MEMORY:
             return "The installation was killed: it needs more memory than FNMESH_BUILD_DOCKER_MEMORY_BYTES allows."
-        tell = installers.pip_error if runtime is Runtime.PYTHON else installers.npm_error
-        return tell(list(failure.last)) or f"The installation ended with status {failure.status}."
+        tool = "pip" if runtime is Runtime.PYTHON else "npm"
+        # A shell says 128 and the number of the signal that has ended what it ran.
+        status = 128 - failure.status if failure.status > 128 else failure.status
+        return installers.tool_error(tool, list(failure.last), status)
 
     def _secrets(self) -> Secrets:
         """How to reach package indexes: the operator's variables, certificates and configuration, at new places."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from docker.types import LogConfig, Mount
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from build_svc.domain import LINE_BYTES_MAX, BuildFailed
+from build_svc.domain import BuildFailed, log_text
+from build_svc.lines import LineSink, Splitter
 from mesh.errors import Unavailable
 
 T = TypeVar("T")
-LineSink = Callable[[bytes], Awaitable[None]]
 _CALL_S = 60
 _COMMIT_S = 300
 _PING_S = 2
@@ -116,7 +116,7 @@ class DockerDaemon:
         def events(api: docker.APIClient) -> Iterator[bytes]:
             for event in api.pull(repository, tag=tag, stream=True, decode=True):
                 if "error" in event:
-                    raise BuildFailed(str(event["error"]))
+                    raise BuildFailed(log_text(str(event["error"])))
                 if not event.get("progressDetail"):
                     yield f"{event.get('id', '')} {event.get('status', '')}".strip().encode()
 
@@ -190,20 +190,9 @@ class DockerDaemon:
 
     async def stream(self, start: Callable[[docker.APIClient], Iterator[bytes]], on_line: LineSink) -> None:
         """Pass on the lines that `start` yields pieces of. Cancelled, it stops listening."""
-        rest = b""
-
-        async def split(piece: bytes) -> None:
-            nonlocal rest
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                await on_line(line)
-            if len(rest) > 4 * LINE_BYTES_MAX:
-                await on_line(rest)
-                rest = b""
-
-        await self._stream(start, split)
-        if rest:
-            await on_line(rest)
+        lines = Splitter(on_line)
+        await self._stream(start, lines.feed)
+        await lines.end()
 
     async def _stream(self, start: Callable[[docker.APIClient], Iterator[bytes]], on_piece: LineSink) -> None:
         loop = asyncio.get_running_loop()

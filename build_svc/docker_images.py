@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from build_svc import recipe
-from build_svc.docker_daemon import DockerDaemon, LineSink, Plan
+from build_svc.docker_daemon import DockerDaemon, Plan
+from build_svc.lines import LastLines, LineSink
 from build_svc.recipe import Layer
 
 VOLUME = "/.fnmesh-build"
@@ -119,16 +120,10 @@ class BuiltImages:
             await self._run(container.run, on_line)
 
     async def _run(self, run: Callable[[LineSink], Awaitable[int]], on_line: LineSink) -> None:
-        last: list[str] = []
-
-        async def tell(line: bytes) -> None:
-            last.append(line.decode("utf-8", "replace"))
-            del last[:-200]
-            await on_line(line)
-
-        status = await run(tell)
+        last = LastLines(on_line)
+        status = await run(last)
         if status != 0:
-            raise CommandFailed(status, last)
+            raise CommandFailed(status, last.texts)
 
     async def remove_leftovers(self, open_builds: Callable[[], Awaitable[Collection[str]]]) -> int:
         """Ends the containers that killed builders have left; those of open builds stay. Returns how many.

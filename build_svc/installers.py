@@ -6,13 +6,14 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from build_svc import libraries, sandbox, tree
-from build_svc.domain import BuildFailed, Runtime, log_text
+from build_svc.domain import BuildFailed, Runtime
 from build_svc.libraries import NODE_FILES, PYTHON_FILES, Libraries
+from build_svc.lines import LastLines, killed, nowhere
 from build_svc.ports import Job, Journal
 from build_svc.toolchain import Toolchain
 from build_svc.tree_cache import TreeCache
@@ -78,7 +79,7 @@ class Installer:
         pip = str(await self._toolchain.pip())
         packages = out / "packages"
         argv = [python, "-I", pip, *PIP_OPTIONS, "--target", str(packages), "-r", "requirements.txt"]
-        await self._run(argv, job, journal, home, work, pip_error)
+        await self._run(argv, job, journal, home, work, "pip")
         if not packages.exists():  # every line had a marker that does not hold here
             packages.mkdir()
         compiling = [
@@ -92,7 +93,7 @@ class Installer:
             str(packages),
         ]
         await sandbox.run(  # what does not compile says so when it is imported
-            compiling, uid=job.uid, cwd=work, env=await self._toolchain.environment(home), on_line=_nowhere
+            compiling, uid=job.uid, cwd=work, env=await self._toolchain.environment(home), on_line=nowhere
         )
         return _plain_directory(packages)
 
@@ -105,7 +106,7 @@ class Installer:
         await asyncio.to_thread(_lay_out, job, work, wanted)
         locked = (work / "package-lock.json").exists() or (work / "npm-shrinkwrap.json").exists()
         argv = [str(node.npm), "ci" if locked else "install", *NPM_OPTIONS]
-        await self._run(argv, job, journal, home, work, npm_error)
+        await self._run(argv, job, journal, home, work, "npm")
         if wanted is None:
             await asyncio.to_thread(tree.take_over, work)
             return work
@@ -119,17 +120,15 @@ class Installer:
         journal: Journal,
         home: Path,
         work: Path,
-        error_of: Callable[[list[str]], str],
+        tool: str,
     ) -> None:
         steps = 0
-        last: list[str] = []
+        last = LastLines(journal.line)
 
         async def tell(raw: bytes) -> None:
             nonlocal steps
-            await journal.line(raw)
-            text = log_text(raw)
-            last.append(text)
-            del last[:-200]
+            await last(raw)
+            text = last.texts[-1]
             if _PIP_STEP.match(text):
                 steps += 1
                 await journal.progress(0.8 * steps / (steps + 6))
@@ -140,7 +139,7 @@ class Installer:
             argv, uid=job.uid, cwd=work, env=await self._toolchain.environment(home), on_line=tell
         )
         if status != 0:
-            raise BuildFailed(error_of(last) or f"{Path(argv[0]).name} ended with status {status}.")
+            raise BuildFailed(tool_error(tool, last.texts, status))
 
 
 def read_texts(app: Path, runtime: Runtime) -> dict[str, str]:
@@ -192,6 +191,12 @@ def npm_error(lines: list[str]) -> str:
     return said[-1] if said else ""
 
 
+def tool_error(tool: str, lines: list[str], status: int) -> str:
+    """Why pip or npm failed, by what it wrote last and its exit status."""
+    said = (pip_error if tool == "pip" else npm_error)(lines)
+    return killed(tool, status) or said or f"{tool} ended with status {status} and said nothing; build again."
+
+
 def check_error(runtime: Runtime, lines: list[str], app: str) -> str:
     """The checker's complaint as one line: `handler.py:3: invalid syntax`."""
     said = [line.strip() for line in lines if line.strip() and not line.startswith("warning: ")]
@@ -217,7 +222,3 @@ def _plain_directory(path: Path) -> Path:
     if path.is_symlink() or not path.is_dir():
         raise BuildFailed(f"The installation left no directory {path.name}.")
     return path
-
-
-async def _nowhere(line: bytes) -> None:
-    return None

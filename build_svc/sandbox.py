@@ -7,13 +7,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from build_svc.domain import LINE_BYTES_MAX
+from build_svc.lines import LineSink, Splitter
 
-LineSink = Callable[[bytes], Awaitable[None]]
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _READ_BYTES = 64 * 1024
 _DRAIN_S = 2.0
@@ -158,13 +157,7 @@ async def end_all_of(uid: int) -> None:
 
 
 async def _pass_on(stream: asyncio.StreamReader, on_line: LineSink) -> None:
-    rest = b""
+    lines = Splitter(on_line)
     while piece := await stream.read(_READ_BYTES):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            await on_line(line)
-        if len(rest) > 4 * LINE_BYTES_MAX:  # a line without an end is passed on in parts
-            await on_line(rest)
-            rest = b""
-    if rest:
-        await on_line(rest)
+        await lines.feed(piece)
+    await lines.end()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from build_svc import installers, sandbox
 from build_svc.domain import BuildFailed, log_text
+from build_svc.lines import killed
 from build_svc.ports import Job, Journal
 from build_svc.spin.tools import Tools, mypy_arguments, mypy_configuration
 from build_svc.toolchain import Toolchain
@@ -65,7 +66,8 @@ async def check(
             await journal.line(error.text)
     said = verdict(errors, what.entry_file)
     if not said and status not in (0, 1):
-        raise BuildFailed(f"mypy could not check the code: {log_text(other[-1]) if other else f'status {status}'}")
+        why = log_text(other[-1]) if other else f"it ended with status {status} and said nothing; build again."
+        raise BuildFailed(f"mypy could not check the code: {killed('mypy', status) or why}")
     return said
 
 

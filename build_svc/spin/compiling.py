@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build_svc import installers, sandbox
-from build_svc.domain import BuildFailed, log_text
+from build_svc.domain import BuildFailed
+from build_svc.lines import LastLines, killed
 from build_svc.ports import Job, Journal
 from build_svc.spin.componentizing import Limits
 from build_svc.toolchain import Toolchain
@@ -63,13 +64,7 @@ async def compile_ahead(
     home, out = job.scratch / "compiling", job.scratch / "compiled"
     for directory in (home, out):
         await asyncio.to_thread(installers.make_writable, directory, job.uid)
-    lines: list[str] = []
-
-    async def tell(raw: bytes) -> None:
-        text = log_text(raw)
-        await journal.line(text)
-        lines.append(text)
-
+    last = LastLines(journal.line)
     env = {"PATH": toolchain.search_path(), "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8"}
     argv = compile_argv(host, component.composed, out / _COMPILED, COMPILE_FLAGS)
     status = await sandbox.run(
@@ -77,12 +72,13 @@ async def compile_ahead(
         uid=job.uid,
         cwd=home,
         env=env,
-        on_line=tell,
+        on_line=last,
         limits={"DATA": 2 * limits.memory_bytes},
         network=False,
     )
     if status != 0:
-        raise BuildFailed(f"{shown} cannot be compiled: {host_error(lines) or f'the host ended with status {status}'}")
+        said = killed(Path(argv[0]).name, status) or host_error(last.texts) or f"the host ended with status {status}"
+        raise BuildFailed(f"{shown} cannot be compiled: {said}")
     if (out / _COMPILED).is_symlink() or not (out / _COMPILED).is_file():
         raise BuildFailed(f"{shown} cannot be compiled: the host left nothing.")
     return out

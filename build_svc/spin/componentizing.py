@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build_svc import installers, sandbox, tree
-from build_svc.domain import BuildFailed, log_text
+from build_svc.domain import BuildFailed
+from build_svc.lines import LastLines, killed
 from build_svc.ports import Job, Journal
 from build_svc.spin.checking import no_handler
 from build_svc.spin.tools import Tools
@@ -81,14 +82,7 @@ async def componentize(
         "LANG": "C.UTF-8",
         "VIRTUAL_ENV": str(tools.environment),
     }
-    lines: list[str] = []
-
-    async def tell(raw: bytes) -> None:
-        text = log_text(raw)
-        await journal.line(text)
-        lines.append(text)
-        del lines[:-_LINES_MAX]
-
+    last = LastLines(journal.line, count=_LINES_MAX)
     try:
         async with asyncio.timeout(limits.wall_s):
             status = await sandbox.run(
@@ -96,7 +90,7 @@ async def componentize(
                 uid=job.uid,
                 cwd=place / "app",
                 env=env,
-                on_line=tell,
+                on_line=last,
                 limits=limits.as_rlimits,
                 network=False,
                 beside_others=True,
@@ -104,7 +98,7 @@ async def componentize(
     except TimeoutError:
         raise BuildFailed(too_long(code.entry_file, limits)) from None
     if status != 0:
-        raise BuildFailed(complaint(code, lines, status, limits))
+        raise BuildFailed(complaint(code, last.texts, status, limits))
     return await asyncio.to_thread(_taken_over, place / "out" / "app.wasm")
 
 
@@ -129,8 +123,8 @@ def complaint(code: Code, lines: Sequence[str], status: int, limits: Limits) -> 
         )
     if raised:
         return f"The code at the top level of {code.entry_file} failed: {f'{place}: ' if place else ''}{raised}"
-    if status == -signal.SIGKILL:
-        return "Making the component was killed from outside: the machine may be short of memory."
+    if status < 0:
+        return killed("Making the component", status)
     said = [line.strip() for line in lines if line.strip()]
     return f"componentize-py failed: {said[-1] if said else f'it ended with status {status}'}"
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build_svc import installers, libraries, sandbox
-from build_svc.domain import BuildFailed, Runtime, Stage, log_text
+from build_svc.domain import BuildFailed, Runtime, Stage
 from build_svc.installers import PIP_OPTIONS
+from build_svc.lines import LastLines
 from build_svc.ports import Job, Journal
 from build_svc.spin import requirements
 from build_svc.spin.requirements import FILE
@@ -58,20 +59,14 @@ async def _pip(job: Job, journal: Journal, home: Path, python: str, toolchain: T
         *("--platform", "any", "--implementation", "py", "--abi", "none", "--python-version", python),
         *("--target", str(out / "packages"), "-r", str(out / FILE)),
     ]
-    lines: list[str] = []
-
-    async def tell(raw: bytes) -> None:
-        await journal.line(raw)
-        lines.append(log_text(raw))
-        del lines[:-200]
-
+    last = LastLines(journal.line)
     env = await toolchain.environment(home)
-    status = await sandbox.run(argv, uid=job.uid, cwd=job.app, env=env, on_line=tell)
+    status = await sandbox.run(argv, uid=job.uid, cwd=job.app, env=env, on_line=last)
     if status == 0:
         return
-    if any(REFUSED in line for line in lines):
+    if any(REFUSED in line for line in last.texts):
         raise BuildFailed(f"{FILE} asks for what would have to be run to be installed; {_WHEELS_ONLY}.")
-    error = installers.pip_error(lines) or f"pip ended with status {status}."
+    error = installers.tool_error("pip", last.texts, status)
     if _NOT_FOUND in error:
         error = f"{error.rstrip('.')}; {_WHEELS_ONLY}."
     raise BuildFailed(error)

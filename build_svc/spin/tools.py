@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build_svc import installers, sandbox, tree
-from build_svc.domain import BuildFailed, Stage, artifact_digest, log_text
+from build_svc.domain import BuildFailed, Stage, artifact_digest
 from build_svc.installers import PIP_OPTIONS
+from build_svc.lines import LastLines
 from build_svc.ports import Job, Journal
 from build_svc.toolchain import Python, Toolchain
 
@@ -122,9 +123,9 @@ class SpinTools:
         pip = str(await self._toolchain.pip())
         for target, packages in wanted.items():
             argv = [str(tools.python.path), "-I", pip, *PIP_OPTIONS, "--only-binary=:all:"]
-            lines = await self._run([*argv, "--target", str(out / target), *packages], out, job, journal, home)
-            if lines is not None:
-                raise BuildFailed(f"The Spin toolchain could not be installed: {installers.pip_error(lines)}")
+            error = await self._run([*argv, "--target", str(out / target), *packages], out, job, journal, home)
+            if error:
+                raise BuildFailed(f"The Spin toolchain could not be installed: {error}")
         await asyncio.to_thread(_keep, out, place)
 
     async def _warm_up(self, tools: Tools, job: Job, journal: Journal, home: Path) -> None:
@@ -149,18 +150,12 @@ class SpinTools:
         journal: Journal,
         home: Path,
         env: Mapping[str, str] | None = None,
-    ) -> list[str] | None:
-        """The lines that it wrote where it failed; None where it did not."""
-        lines: list[str] = []
-
-        async def tell(raw: bytes) -> None:
-            await journal.line(raw)
-            lines.append(log_text(raw))
-            del lines[:-200]
-
+    ) -> str:
+        """What went wrong, in pip's words where it is pip; empty where nothing did."""
+        last = LastLines(journal.line)
         environment = {**await self._toolchain.environment(home), **(env or {})}
-        status = await sandbox.run(argv, uid=job.uid, cwd=cwd, env=environment, on_line=tell)
-        return lines if status != 0 else None
+        status = await sandbox.run(argv, uid=job.uid, cwd=cwd, env=environment, on_line=last)
+        return installers.tool_error("pip", last.texts, status) if status != 0 else ""
 
 
 def _keep(made: Path, place: Path) -> None:
