@@ -13,13 +13,13 @@ from typing import IO, BinaryIO, cast
 
 from build_svc import archive_check
 from build_svc.archive_check import ArchiveLimits, SourceInvalid
+from build_svc.blob_artifacts import CHUNK_BYTES, chunks, is_stored
 from build_svc.domain import Runtime, Source, file_source_digest
 from build_svc.shelf import Shelf
 from mesh.blobs import BlobStore, digest_key
 from mesh.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from runtimes import catalog
 
-_CHUNK_BYTES = 1024 * 1024
 _NONCE_BYTES = 32
 _LOOKED_AT_BYTES = 1024 * 1024
 
@@ -48,7 +48,7 @@ class Sources:
             except SourceInvalid as error:
                 raise InvalidArgument("SOURCE_INVALID", str(error)) from error
             found = await self._shelf.use_source(source.digest)
-            if found is not None and await self._is_stored(found.blob_key):
+            if found is not None and await is_stored(self._blobs, found.blob_key):
                 return found
             nonce = secrets.token_bytes(_NONCE_BYTES)
             mine = replace(source, blob_key=digest_key(await asyncio.to_thread(_blob_digest, nonce, file)))
@@ -88,27 +88,19 @@ class Sources:
         async for chunk in self._blobs.open_stream(source.blob_key, offset=_NONCE_BYTES):
             yield chunk
 
-    async def _is_stored(self, blob_key: str) -> bool:
-        try:
-            await self._blobs.head(blob_key)
-        except NotFound:
-            return False
-        return True
-
 
 def _blob_digest(nonce: bytes, file: IO[bytes]) -> str:
     """The digest of what `_with_nonce` gives."""
     digest = hashlib.sha256(nonce)
     file.seek(0)
-    while chunk := file.read(_CHUNK_BYTES):
+    while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"
 
 
 async def _with_nonce(nonce: bytes, file: IO[bytes]) -> AsyncIterator[bytes]:
     yield nonce
-    file.seek(0)
-    while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+    async for chunk in chunks(file):
         yield chunk
 
 

@@ -6,10 +6,10 @@ import asyncio
 import shutil
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
+from build_svc.blob_artifacts import CHUNK_BYTES, chunks
 from build_svc.domain import Source
 from build_svc.images import Images
 from build_svc.oci.client import RegistryClient
@@ -17,7 +17,6 @@ from build_svc.sources import Sources
 from runtimes.spin import locked, manifest
 from runtimes.spin.locked import LockedInvalid, StaticFile
 
-_CHUNK_BYTES = 1024 * 1024
 _COMPONENT, _MOUNTED = "app.wasm", "files"
 
 
@@ -45,7 +44,7 @@ class SpinPull:
             tempfile.TemporaryFile(dir=self._spool) as spooled,
         ):
             layer = cast(BinaryIO, spooled)
-            await registry.pull_blob(last.digest, layer, max_bytes=_CHUNK_BYTES)
+            await registry.pull_blob(last.digest, layer, max_bytes=CHUNK_BYTES)
             layer.seek(0)
             app, component, files = locked.read(layer.read(), _MOUNTED)
             await asyncio.to_thread(_write, packed, manifest.FILE, manifest.write(app).encode())
@@ -58,7 +57,7 @@ class SpinPull:
                 await registry.pull_blob(file.digest, layer, max_bytes=self._max_bytes)
                 await asyncio.to_thread(_write, packed, file.path, layer)
             packed.close()
-            return await self._sources.upload("image.zip", _chunks(archive))
+            return await self._sources.upload("image.zip", chunks(archive))
 
 
 def _below(directory: str, file: StaticFile) -> StaticFile:
@@ -75,10 +74,4 @@ def _write(packed: zipfile.ZipFile, name: str, content: bytes | BinaryIO) -> Non
             entry.write(content)
         else:
             content.seek(0)
-            shutil.copyfileobj(content, entry, _CHUNK_BYTES)
-
-
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
-    file.seek(0)
-    while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-        yield chunk
+            shutil.copyfileobj(content, entry, CHUNK_BYTES)

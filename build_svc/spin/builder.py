@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from build_svc import installers, sandbox, tree
+from build_svc.blob_artifacts import BlobArtifacts
 from build_svc.domain import Artifact, ArtifactKind, BuildFailed, Runtime, Stage, artifact_digest
 from build_svc.ports import Job, Journal
 from build_svc.spin import artifact, checking, compiling, componentizing, packages
@@ -23,13 +24,11 @@ from build_svc.spin.pace import Pace
 from build_svc.spin.tools import SpinTools, Tools
 from build_svc.toolchain import Toolchain
 from build_svc.tree_cache import TreeCache
-from mesh.blobs import BlobStore, digest_key
-from mesh.errors import NotFound, ResourceExhausted
+from mesh.blobs import BlobStore
 from runtimes.spin import manifest
 from runtimes.spin.host import COMPILE_FLAGS, Host, cache_key, provider_digest
 from runtimes.spin.manifest import ManifestInvalid, SpinApp
 
-_CHUNK_BYTES = 1024 * 1024
 _FALLBACK_LINE = "There is no host program for components here: nothing was compiled ahead of time."
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=]", re.MULTILINE)
 _NAMES_HANDLER = re.compile(rb"^\s*(class\s+IncomingHandler\b|IncomingHandler\s*[:=]|from\s.*\bimport\b)", re.MULTILINE)
@@ -48,13 +47,15 @@ class Surroundings:
     pace: Pace
 
 
-class SpinBuilder:
+class SpinBuilder(BlobArtifacts):
     """Builds with the Spin toolchain and the host program of this machine, as an unprivileged user."""
 
     def __init__(self, around: Surroundings, limits: Limits, *, max_bytes: int) -> None:
+        limit = f"{max_bytes // 2**20} MiB"
+        too_large = f"The component and its files are larger than {limit}; leave out what is not needed."
+        super().__init__(around.blobs, max_bytes=max_bytes, too_large=too_large)
         self._around = around
         self._limits = limits
-        self._max_bytes = max_bytes
 
     async def environment(self, runtime: Runtime, journal: Journal) -> Mapping[str, str]:
         host = await self._around.hosts.find()
@@ -83,21 +84,13 @@ class SpinBuilder:
         parts = Parts(app, text, component, compiled, host, toolchain)
         with tempfile.TemporaryFile(dir=job.scratch) as file:
             async with self._around.pace.stage(journal, Stage.PUSH):
-                await asyncio.to_thread(self._pack, parts, job, cast(BinaryIO, file))
-                digest, size = await self._put(file)
+                comment = f"{job.artifact_digest} {job.build.uid}"
+                out = cast(BinaryIO, file)
+                packed = await asyncio.to_thread(artifact.pack, parts, job.app, job.scratch, out, comment=comment)
+                self._check_size(packed)
+                reference, size = await self._put(file)
         await self._around.pace.save()
-        return Artifact(job.artifact_digest, ArtifactKind.WASM, digest_key(digest), size, entry_file or job.entry_file)
-
-    async def is_there(self, reference: str) -> bool:
-        try:
-            await self._around.blobs.head(reference)
-        except NotFound:
-            return False
-        return True
-
-    async def delete(self, reference: str) -> bool:
-        await self._around.blobs.delete(reference)
-        return True
+        return Artifact(job.artifact_digest, ArtifactKind.WASM, reference, size, entry_file or job.entry_file)
 
     async def _component(self, entry_file: str, job: Job, journal: Journal, home: Path) -> Path:
         """The component that the code makes: an earlier one of the same code, else a new one."""
@@ -176,22 +169,6 @@ class SpinBuilder:
                 kept = await around.cache.keep(f"sha256:{cache_key(component.digest, host)}", made)
                 return await asyncio.to_thread(compiling.compiled, kept)
 
-    def _pack(self, parts: Parts, job: Job, out: BinaryIO) -> None:
-        comment = f"{job.artifact_digest} {job.build.uid}"
-        if artifact.pack(parts, job.app, job.scratch, out, comment=comment) > self._max_bytes:
-            raise BuildFailed(self._too_large())
-
-    async def _put(self, file: IO[bytes]) -> tuple[str, int]:
-        try:
-            return await self._around.blobs.put_stream(_chunks(file), max_bytes=self._max_bytes)
-        except ResourceExhausted:
-            raise BuildFailed(self._too_large()) from None
-
-    def _too_large(self) -> str:
-        return (
-            f"The component and its files are larger than {self._max_bytes // 2**20} MiB; leave out what is not needed."
-        )
-
 
 def _application(job: Job) -> tuple[SpinApp, bytes]:
     """What is to be built, and the text of its spin.toml, which is written where the source is a single file."""
@@ -243,9 +220,3 @@ def _check_text(path: Path, shown: str) -> None:
             ) from None
     if not _NAMES_HANDLER.search(content):
         raise BuildFailed(checking.no_handler(shown))
-
-
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
-    file.seek(0)
-    while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-        yield chunk
