@@ -13,6 +13,7 @@ from build_svc.blob_artifacts import CHUNK_BYTES, chunks
 from build_svc.domain import Source
 from build_svc.images import Images
 from build_svc.oci.client import RegistryClient
+from build_svc.oci.errors import BlobTooLarge
 from build_svc.sources import Sources
 from runtimes.spin import locked, manifest
 from runtimes.spin.locked import LockedInvalid, StaticFile
@@ -21,7 +22,8 @@ _COMPONENT, _MOUNTED = "app.wasm", "files"
 
 
 class SpinPull:
-    """Keeps what it fetches in `sources`; `spool` is a directory for what is on its way."""
+    """Keeps what it fetches in `sources`; `spool` is a directory for what is on its way. All files of an application
+    together have at most `max_bytes`, as an upload has."""
 
     def __init__(self, sources: Sources, images: Images, *, max_bytes: int, spool: Path) -> None:
         self._sources = sources
@@ -48,16 +50,27 @@ class SpinPull:
             layer.seek(0)
             app, component, files = locked.read(layer.read(), _MOUNTED)
             await asyncio.to_thread(_write, packed, manifest.FILE, manifest.write(app).encode())
+            left = self._max_bytes
             for file in [StaticFile(_COMPONENT, component), *(_below(_MOUNTED, one) for one in files)]:
                 if file.inline is not None:
+                    left -= len(file.inline)
                     await asyncio.to_thread(_write, packed, file.path, file.inline)
                     continue
                 if file.digest not in layers:
                     raise LockedInvalid(f"It names {file.digest[:80]}, which is none of its layers.")
-                await registry.pull_blob(file.digest, layer, max_bytes=self._max_bytes)
+                left -= await self._pulled(registry, file.digest, layer, max_bytes=left)
                 await asyncio.to_thread(_write, packed, file.path, layer)
             packed.close()
             return await self._sources.upload("image.zip", chunks(archive))
+
+    async def _pulled(self, registry: RegistryClient, digest: str, out: BinaryIO, *, max_bytes: int) -> int:
+        """As `pull_blob`, with what all files together may have still left."""
+        try:
+            return await registry.pull_blob(digest, out, max_bytes=max_bytes)
+        except BlobTooLarge:
+            raise LockedInvalid(
+                f"Its files together are larger than {self._max_bytes // 2**20} MiB; leave out what it does not need."
+            ) from None
 
 
 def _below(directory: str, file: StaticFile) -> StaticFile:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from build_svc.oci.credentials import Credentials
-from build_svc.oci.errors import RegistryError, RegistryTrouble
+from build_svc.oci.errors import BlobTooLarge, RegistryError, RegistryTrouble
 from build_svc.oci.patience import Patience
 from build_svc.oci.reference import Repository
 
@@ -149,7 +149,10 @@ class RegistryClient:
         return await self._session.tried(pull)
 
     async def pull_blob(self, digest: str, out: BinaryIO, *, max_bytes: int) -> int:
-        """Writes a blob to a file and returns its size; the bytes are checked against the digest."""
+        """Writes a blob to a file and returns its size; the bytes are checked against the digest.
+
+        Raises BlobTooLarge.
+        """
 
         async def pull() -> int:
             out.seek(0)
@@ -160,7 +163,7 @@ class RegistryClient:
                 async for piece in pieces:
                     size += len(piece)
                     if size > max_bytes:
-                        raise RegistryError(f"A layer is larger than {max_bytes // 2**20} MiB.")
+                        raise BlobTooLarge(f"A layer is larger than {max_bytes // 2**20} MiB; it is not fetched.")
                     found.update(piece)
                     await asyncio.to_thread(out.write, piece)
             if f"sha256:{found.hexdigest()}" != digest:

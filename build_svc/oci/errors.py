@@ -3,6 +3,7 @@
 RegistryError
 ├── CredentialsRefused   401: wrong, or none where some are needed
 ├── NotThere             404 to what was asked for
+├── BlobTooLarge         more bytes than are wanted
 └── RegistryTrouble      no answer, or one of 429 and 5xx: trying again may help
 """
 
@@ -23,6 +24,10 @@ class CredentialsRefused(RegistryError):
 
 class NotThere(RegistryError):
     """The registry has no such thing."""
+
+
+class BlobTooLarge(RegistryError):
+    """A blob has more bytes than whoever asked for it takes."""
 
 
 class RegistryTrouble(RegistryError):

@@ -161,16 +161,21 @@ class Session:
         mine = self._credentials
         if mine is not None and not mine.username:
             form = {"grant_type": "refresh_token", "refresh_token": mine.password, "client_id": _CLIENT_ID, **wanted}
-            response = await self._http.post(realm, data=form)
+            request = self._http.build_request("POST", realm, data=form)
         else:
             headers = {"authorization": _basic(mine)} if mine else {}
-            response = await self._http.get(realm, params=wanted, headers=headers)
+            request = self._http.build_request("GET", realm, params=wanted, headers=headers)
+        response = await self._http.send(request, stream=True)
+        try:
+            body = await self._read(response)
+        finally:
+            await response.aclose()
         if response.status_code in (400, 401, 403):
             raise CredentialsRefused(self.registry, given=mine is not None)
         if response.status_code != 200:
-            raise self._refusal(response, response.content, "give a token")
+            raise self._refusal(response, body, "give a token")
         try:
-            answer = response.json()
+            answer = json.loads(body)
             return str(answer.get("token") or answer["access_token"])
         except (ValueError, KeyError, AttributeError):
             raise RegistryError(f"The token server of {self.registry} answered no token.") from None

@@ -167,6 +167,15 @@ async def test_refused_credentials_are_told_so(stub: RegistryStub, given: Creden
     assert told(caught.value, stub) == ANSWERS[row]
 
 
+async def test_no_more_is_read_of_a_token_server_than_a_token_takes(stub: RegistryStub) -> None:
+    stub.user, stub.token = "me:my password", True
+    stub.troubles = [Trouble("/token", 200, errors=[{"message": "x" * 5 * 2**20}])]
+
+    async with client_of(stub, ME) as client:
+        with pytest.raises(RegistryError, match="answered more than 4 MiB"):
+            await client.has_blob(SMALL.digest)
+
+
 async def test_credentials_are_not_sent_to_where_a_registry_leads(stub: RegistryStub) -> None:
     with running_stub() as other:
         stub.user = other.user = "me:my password"
