@@ -35,6 +35,7 @@ from build_svc.process_builder import ProcessBuilder
 from build_svc.publishing import Publisher
 from build_svc.registry import GrpcRegistry
 from build_svc.reporter import Reporter
+from build_svc.retention import Retention
 from build_svc.scratch import Scratch
 from build_svc.service import SERVICE_NAME, BuildServicer, Parts
 from build_svc.settings import BuildSettings
@@ -222,9 +223,11 @@ async def _wire(
     )
     worker = Worker(store, pipeline, publisher, registry, targets, hints, timing, clock)
     reporter = Reporter(store, shelf, registry, hints)
+    ages = Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s))
     sweeper = Sweeper(
         store,
         shelf,
+        Retention(database, registry, clock, kept=settings.build_kept, grace=ages.grace),
         registry,
         {
             ArtifactKind.TREE: process,
@@ -238,7 +241,7 @@ async def _wire(
         scratch,
         hints,
         clock,
-        Ages(timedelta(seconds=settings.build_gc_grace_s), timedelta(seconds=settings.build_cache_unused_s)),
+        ages,
     )
     clusters = ForClusters(repository, given_images)
     acceptance = Acceptance(store, sources, registry, targets, publisher, clusters, hints, clock)

@@ -14,6 +14,7 @@ from mesh.cancellation import to_its_end
 
 FLUSH_S = 0.1
 LINES_MAX = 20_000
+LINE_BYTES_ALL_MAX = 4 * 2**20
 _WAITING_MAX = 500
 
 
@@ -32,6 +33,7 @@ class BuildJournal:
         self._percent = 0
         self._waiting: list[Progress | LogLine] = []
         self._lines = 0
+        self._line_bytes = 0
         self._writing = asyncio.Lock()
         self._any = asyncio.Event()
 
@@ -56,12 +58,15 @@ class BuildJournal:
             self._add(Progress(self._stage, percent))
 
     async def line(self, raw: bytes | str) -> None:
+        if self._lines >= LINES_MAX or self._line_bytes >= LINE_BYTES_ALL_MAX:
+            return
         text = log_text(raw)
         self._lines += 1
+        self._line_bytes += len(text.encode())
         if self._lines == LINES_MAX:
             text = f"(more than {LINES_MAX} lines; the rest is left out)"
-        if self._lines > LINES_MAX:
-            return
+        elif self._line_bytes >= LINE_BYTES_ALL_MAX:
+            text = f"(more than {LINE_BYTES_ALL_MAX // 2**20} MiB of lines; the rest is left out)"
         self._add(LogLine(self._stage, text))
         if len(self._waiting) >= _WAITING_MAX:
             await self.flush()  # the writer of the lines waits, so they cannot pile up

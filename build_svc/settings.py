@@ -41,6 +41,9 @@ class BuildSettings(MeshSettings):
     build_gc_interval_s: float = Field(default=600, gt=0)
     build_gc_grace_s: float = Field(default=3600, ge=0)
     build_cache_unused_s: float = Field(default=7 * 86400, ge=3600)
+    build_kept: int = Field(default=50, ge=1)
+    """How many ended builds of each function keep their lines; older ones are forgotten, those that revisions came from
+    but for their lines."""
     build_insecure_registries: str = ""
     """Registries (`host` or `host:port`, comma-separated) that are spoken to without TLS, besides those of this
     machine."""

@@ -33,7 +33,7 @@ from mesh.clock import Clock
 from mesh.db import Database
 
 _PUT_OFF_MAX = timedelta(seconds=60)
-_REQUEST_ID_LIVES = timedelta(days=1)
+REQUEST_ID_LIVES = timedelta(days=1)
 _FINAL = [state.value for state in FINAL_STATES]
 
 
@@ -71,7 +71,7 @@ class BuildStore:
             if request_id:
                 mine = (builds.c.function_uid == build.function_uid) & (builds.c.request_id == request_id)
                 row = (await conn.execute(sa.select(builds).where(mine))).one_or_none()
-                if row is not None and row.create_time > self._clock.now() - _REQUEST_ID_LIVES:
+                if row is not None and row.create_time > self._clock.now() - REQUEST_ID_LIVES:
                     return rows.build_of(row), False
                 await conn.execute(sa.update(builds).where(mine).values(request_id=None))
             row_values = rows.of_build(build) | {"request_id": request_id or None, "report_failures": 0}

@@ -14,6 +14,7 @@ from build_svc.docker_images import BuiltImages
 from build_svc.domain import ArtifactKind, Live
 from build_svc.hints import Hints
 from build_svc.ports import Builder, Registry
+from build_svc.retention import Retention
 from build_svc.scratch import Scratch
 from build_svc.shelf import SOURCE_BLOB, UPLOAD_BLOB, Kept, KeptSource, Shelf, Trash
 from build_svc.store import BuildStore
@@ -66,6 +67,7 @@ class Sweeper:
         self,
         store: BuildStore,
         shelf: Shelf,
+        retention: Retention,
         registry: Registry,
         builders: Mapping[ArtifactKind, Builder],
         blobs: BlobStore,
@@ -78,6 +80,7 @@ class Sweeper:
     ) -> None:
         self._store = store
         self._shelf = shelf
+        self._retention = retention
         self._registry = registry
         self._builders = builders
         self._blobs = blobs
@@ -97,6 +100,7 @@ class Sweeper:
         left = await self._scratch.remove_leftovers(self._store.open_uids)
         left += await self._images.remove_leftovers(self._store.open_uids)
         version = await self._shelf.version()  # before the registry is asked
+        old = await self._retention.old()  # and so is this
         live = await self._registry.live()
         now = self._clock.now()
         artifacts = dead_artifacts(await self._shelf.artifacts(), live.artifacts, now=now, grace=self._ages.grace)
@@ -112,8 +116,9 @@ class Sweeper:
             await self._shelf.discard(ArtifactKind.IMAGE.value, image)
         await asyncio.to_thread(self._cache.prune, unused_s=self._ages.cache_unused.total_seconds())
         emptied = await self._empty()
-        if given_up or emptied or left:
-            log.info("swept", given_up=given_up, deleted=emptied, leftovers=left)
+        forgotten = await self._retention.forget(old, live.artifacts)
+        if given_up or emptied or left or forgotten:
+            log.info("swept", given_up=given_up, deleted=emptied, leftovers=left, builds=forgotten)
 
     async def watch_deletions(self) -> None:
         """Sweep soon after a function was deleted, and cancel its builds. Raises when the stream ends."""

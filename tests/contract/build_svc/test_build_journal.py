@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from build_svc.domain import Build, LogLine, Progress
+from build_svc.domain import LINE_BYTES_MAX, Build, LogLine, Progress
 from build_svc.hints import Hints
-from build_svc.journal import BuildJournal
+from build_svc.journal import LINE_BYTES_ALL_MAX, LINES_MAX, BuildJournal
 from build_svc.store import BuildStore, LeaseLost
 from tests.contract.build_svc.build_rows import Rows
 
@@ -117,3 +117,29 @@ async def test_a_cancelled_flush_of_a_lost_claim_is_cancelled(rows: Rows) -> Non
     with pytest.raises(LeaseLost):
         await journal.flush()
     assert await written(rows, uid) == []
+
+
+async def test_the_lines_of_a_build_have_a_limit_of_bytes(rows: Rows) -> None:
+    uid, journal = await claimed(rows, rows.store)
+
+    for _ in range(LINE_BYTES_ALL_MAX // LINE_BYTES_MAX + 10):
+        await journal.line("x" * LINE_BYTES_MAX)
+    await journal.flush()
+
+    lines = await written(rows, uid)
+    assert len(lines) == LINE_BYTES_ALL_MAX // LINE_BYTES_MAX
+    assert lines[-1] == "(more than 4 MiB of lines; the rest is left out)"
+    assert set(lines[:-1]) == {"x" * LINE_BYTES_MAX}
+
+
+async def test_the_lines_of_a_build_have_a_limit_of_number(rows: Rows) -> None:
+    uid, journal = await claimed(rows, rows.store)
+
+    for number in range(LINES_MAX + 10):
+        await journal.line(str(number))
+    await journal.flush()
+
+    events = await rows.store.events_after(uid, LINES_MAX - 5, 1000)
+    assert isinstance(events[-1].what, LogLine)
+    assert events[-1].what.text == f"(more than {LINES_MAX} lines; the rest is left out)"
+    assert events[-1].sequence == LINES_MAX + 2  # after it was made and begun

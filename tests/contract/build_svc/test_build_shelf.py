@@ -13,6 +13,7 @@ from build_svc.archive_check import ArchiveLimits
 from build_svc.domain import Artifact, ArtifactKind, Live, Source
 from build_svc.hints import Hints
 from build_svc.ports import Builder
+from build_svc.retention import Retention
 from build_svc.scratch import Scratch
 from build_svc.shelf import SOURCE_BLOB, UPLOAD_BLOB, Trash
 from build_svc.sources import Sources
@@ -58,10 +59,12 @@ class _NothingLives:
 def sweeper(rows: Rows, root: Path, builders: Mapping[ArtifactKind, Builder]) -> Sweeper:
     """A sweep of these tables, where no function is left; blobs are below `root`."""
     (root / "scratch").mkdir()
+    registry = cast(Any, _NothingLives())
     return Sweeper(
         rows.store,
         rows.shelf,
-        cast(Any, _NothingLives()),
+        Retention(rows.database, registry, rows.clock, kept=50, grace=timedelta(hours=1)),
+        registry,
         builders,
         LocalBlobs(root / "blobs"),
         TreeCache(root / "cache"),
