@@ -150,11 +150,14 @@ def read_texts(app: Path, runtime: Runtime) -> dict[str, str]:
         if not path.is_file():
             continue
         if path.stat().st_size > _TEXT_BYTES_MAX:
-            raise BuildFailed(f"{name} is larger than {_TEXT_BYTES_MAX // 2**20} MiB.")
+            limit = f"{_TEXT_BYTES_MAX // 2**20} MiB"
+            raise BuildFailed(f"{name} is larger than {limit}; name only what is to be installed in it.")
         try:
             found[name] = path.read_text("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise BuildFailed(f"{name} is not UTF-8: {error.reason} at byte {error.start}.") from error
+            raise BuildFailed(
+                f"{name} is not UTF-8: {error.reason} at byte {error.start}; save it as UTF-8."
+            ) from error
     return found
 
 
@@ -220,5 +223,5 @@ def _lay_out(job: Job, work: Path, wanted: Libraries | None) -> None:
 
 def _plain_directory(path: Path) -> Path:
     if path.is_symlink() or not path.is_dir():
-        raise BuildFailed(f"The installation left no directory {path.name}.")
+        raise BuildFailed(f"The installation left no directory {path.name}; see its last lines, and build again.")
     return path

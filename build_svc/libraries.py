@@ -62,11 +62,6 @@ def cache_key(libraries: Libraries, environment: Mapping[str, str], source_diges
     return artifact_digest(parts)
 
 
-def key_texts_digest(libraries: Libraries | None) -> str:
-    """What of an artifact's key is the libraries' part; empty where there are none."""
-    return artifact_digest(libraries.key_texts) if libraries else ""
-
-
 def _python(files: Mapping[str, str]) -> Libraries | None:
     text = files.get("requirements.txt", "")
     lines = requirement_lines(text)

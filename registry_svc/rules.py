@@ -194,9 +194,9 @@ def secret(key: str, value: str) -> None:
             f"at most {SECRET_KEY_CHARACTERS} characters.",
         )
     if not value:
-        refuse("SECRET_INVALID", "value", f"The value of {key} is empty.")
+        refuse("SECRET_INVALID", "value", f"The value of {key} is empty; give one, or delete the secret.")
     if "\0" in value:
-        refuse("SECRET_INVALID", "value", f"The value of {key} has a NUL character.")
+        refuse("SECRET_INVALID", "value", f"The value of {key} has a NUL character; leave it out.")
 
 
 def secrets_size(values: Mapping[str, str]) -> None:

@@ -99,9 +99,10 @@ def _read(path: Path, shown: str) -> bytes:
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise BuildFailed(f"{shown} is no plain file.")
+            raise BuildFailed(f"{shown} is no plain file; put the component itself in its place.")
         if status.st_size > COMPONENT_BYTES_MAX:
-            raise BuildFailed(f"{shown} is larger than {COMPONENT_BYTES_MAX // 2**20} MiB.")
+            limit = f"{COMPONENT_BYTES_MAX // 2**20} MiB"
+            raise BuildFailed(f"{shown} is larger than {limit}; build it for release, without what is for debuggers.")
         return file.read()
 
 

@@ -50,7 +50,7 @@ def runtime_of(word: str) -> function_pb2.Runtime.ValueType:
         return function_pb2.RUNTIME_NODE
     if lower in ("spin", "wasm"):
         return function_pb2.RUNTIME_SPIN
-    message = f"'{word[:40]}' is no runtime; use python or node."
+    message = f"'{word[:40]}' is no runtime; use python, node or spin."
     raise InvalidArgument("RUNTIME_INVALID", message, fields={"runtime": message})
 
 

@@ -187,8 +187,8 @@ async def test_a_key_is_either_env_or_a_secret(registry: Any) -> None:
         ("a b", "x", "cannot be the name of a secret"),
         ("", "x", "cannot be the name of a secret"),
         ("K" * 129, "x", "at most 128 characters"),
-        ("TOKEN", "", "The value of TOKEN is empty."),
-        ("TOKEN", "hush\0hush", "The value of TOKEN has a NUL character."),
+        ("TOKEN", "", "The value of TOKEN is empty; give one, or delete the secret."),
+        ("TOKEN", "hush\0hush", "The value of TOKEN has a NUL character; leave it out."),
         ("TOKEN", "hush" * 20_000, "The function's secrets have 80,005 bytes; 65,536 are allowed."),
     ],
 )
