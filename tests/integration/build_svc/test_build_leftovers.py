@@ -15,7 +15,7 @@ from build_svc.users import BuildUsers
 from mesh.ids import new_sortable_id
 from tests.support.eventually import eventually
 
-_UID_BASE = 180_000
+_UID_BASE = 1_000_000 + os.getpid() % 1000 * 9000  # nobody else on this machine has these
 
 
 async def test_directories_of_ended_builds_are_removed_and_others_stay(tmp_path: Path) -> None:
