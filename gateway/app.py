@@ -79,13 +79,14 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
         if settings.auth == "keys":
             registry = await stack.enter_async_context(open_channel(settings.registry_address, token=token))
             verifier = CachedKeyVerifier(RemoteKeyVerifier(registry))
+        auth = Authenticator(settings.auth, token, verifier)
         bound = await stack.enter_async_context(
             serve(
                 settings.own_address,
                 register,
                 public_services=API_SERVICES,
                 internal_services=(ADS_SERVICE, OTLP_SERVICE, _MEMBERSHIP_SERVICE, SPAN_SERVICE),
-                auth=Authenticator(settings.auth, token, verifier),
+                auth=auth,
                 lean_methods=frozenset({OTLP_METHOD}),
                 long_methods=frozenset({ADS_METHOD}),
                 drain_s=3.0,
@@ -107,6 +108,7 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
             importlib.metadata.version("fnmesh"),
             roster.missing,
             channels,
+            auth=auth,
             origins=spec.allowed_origins,
             observing=settings.observing(SystemClock()),
             blob_url=settings.blob_url,

@@ -8,6 +8,7 @@ from typing import Literal
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from gateway.rest import (
@@ -24,12 +25,15 @@ from gateway.rest import (
 )
 from gateway.rest.caller import Channels
 from gateway.rest.codes import CodeCache
-from gateway.rest.middleware import Limited, Traced
+from gateway.rest.middleware import Authenticated, Limited, Traced
+from gateway.rest.multipart import FORM
 from gateway.rest.observing import Observing
 from gateway.rest.pages import docs_page, welcome_page
+from mesh.auth import Authenticator
 
 BODY_BYTES = 16 * 1024 * 1024
-"""Largest JSON body."""
+"""Largest body that is read whole."""
+_AREAS = (callbacks, workspaces, functions, jobs, tasks, deployments, observability, scrape)
 
 
 class Health(BaseModel):
@@ -56,13 +60,15 @@ def rest_facade(
     missing: Callable[[], tuple[str, ...]],
     channels: Channels,
     *,
+    auth: Authenticator,
     origins: Sequence[str] = (),
     observing: Observing | None = None,
     blob_url: str = "",
     namespaces: Sequence[str] = ("default",),
 ) -> FastAPI:
-    """The application. `missing` names the services that have no member; pages of `origins` may call it. `blob_url` is
-    where sources and artifacts are, `namespaces` are those that can be deployed to on this machine.
+    """The application. `missing` names the services that have no member, `auth` says who calls; pages of `origins` may
+    call it. `blob_url` is where sources and artifacts are, `namespaces` are those that can be deployed to on this
+    machine.
     """
     app = FastAPI(
         title="fnmesh",
@@ -78,9 +84,10 @@ def rest_facade(
     app.state.places = task_views.Places(blob_url)
     app.state.namespaces = frozenset(namespaces)
     problems.install(app)
-    for area in (callbacks, workspaces, functions, jobs, tasks, deployments, observability, scrape):
+    for area in _AREAS:
         app.include_router(area.router)
-    app.add_middleware(Limited, max_bytes=BODY_BYTES)
+    app.add_middleware(Limited, max_bytes=BODY_BYTES, streamed=_streamed())
+    app.add_middleware(Authenticated, auth=auth)
     app.add_middleware(Traced)
     if origins:
         app.add_middleware(
@@ -118,3 +125,13 @@ def rest_facade(
         return HTMLResponse(docs_page(app.openapi()))
 
     return app
+
+
+def _streamed() -> frozenset[str]:
+    """The paths that say they take a form with a file in it: those are read as they come."""
+    return frozenset(
+        route.path
+        for area in _AREAS
+        for route in area.router.routes
+        if isinstance(route, APIRoute) and FORM in (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
+    )

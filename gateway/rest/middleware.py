@@ -1,14 +1,17 @@
-"""What every REST call passes through: its trace, and the limit of its body."""
+"""What every REST call passes through: its trace, whether its key is good, and the limit of its body."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
+from gateway.rest import problems
 from mesh import telemetry
+from mesh.auth import AUTHORIZATION_KEY, Authenticator
+from mesh.errors import MeshError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,8 +36,32 @@ class Traced:
             await self._app(scope, receive, send)
 
 
-_DRAINED = 4
+_READS = ("GET", "HEAD", "OPTIONS")
+_DRAINED_BYTES = 64 * 1024 * 1024
 _DRAIN_S = 30.0
+
+
+class Authenticated:
+    """Refuses who has no good key before anything of a body is read: nothing is held for them. What the holder of a key
+    may do is for the services to say. What has no body is for them too.
+    """
+
+    def __init__(self, app: App, *, auth: Authenticator) -> None:
+        self._app = app
+        self._auth = auth
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in _READS:
+            headers = dict(scope["headers"])
+            key = headers.get(AUTHORIZATION_KEY.encode(), b"").decode("latin-1")
+            try:
+                await self._auth.authenticate([(AUTHORIZATION_KEY, key)], internal=False)
+            except MeshError as error:
+                if b"expect" not in headers:
+                    await _drain(receive)
+                await problems.rendered(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class _TooLarge(Exception):
@@ -42,21 +69,25 @@ class _TooLarge(Exception):
 
 
 class Limited:
-    """Refuses bodies over a limit with 413; those of multipart uploads are counted where they are streamed on."""
+    """Refuses bodies over a limit with 413. Forms that are sent to one of `streamed` are counted by who reads them as
+    they come.
+    """
 
-    def __init__(self, app: App, *, max_bytes: int) -> None:
+    def __init__(self, app: App, *, max_bytes: int, streamed: Collection[str]) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope.get("headers", ()))
-        if scope["type"] != "http" or headers.get(b"content-type", b"").startswith(b"multipart/"):
+        is_form = headers.get(b"content-type", b"").startswith(b"multipart/")
+        if scope["type"] != "http" or (is_form and scope["path"] in self._streamed):
             await self._app(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_bytes:
             if b"expect" not in headers:  # who expects to be asked for it has sent nothing yet
-                await self._drain(receive)
+                await _drain(receive)
             await self._refuse(send)
             return
         begun, more, seen = False, True, 0
@@ -81,23 +112,13 @@ class Limited:
             await self._app(scope, counted, noted)
         if seen > self._max_bytes and not begun:
             if more:
-                await self._drain(receive)
+                await _drain(receive)
             await self._refuse(send)
 
-    async def _drain(self, receive: Receive) -> None:
-        """Takes the rest of a body and drops it, or most callers would find a closed connection and not the answer."""
-        left = _DRAINED * self._max_bytes
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
-                while left > 0:
-                    message = await receive()
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body"):
-                        return
-
     async def _refuse(self, send: Send) -> None:
+        limit = f"{self._max_bytes // 2**20} MiB"
         body = {
-            "detail": f"The body is larger than {self._max_bytes // 2**20} MiB.",
+            "detail": f"The body is larger than {limit}; send less, or upload code with `fnmesh deploy`.",
             "code": "RESOURCE_EXHAUSTED",
             "reason": "BODY_TOO_LARGE",
             "trace_id": telemetry.current_trace_id(),
@@ -106,3 +127,15 @@ class Limited:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+
+async def _drain(receive: Receive) -> None:
+    """Takes the rest of a body and drops it, or most callers would find a closed connection and not the answer."""
+    left = _DRAINED_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return

@@ -10,6 +10,7 @@ from fastapi import HTTPException, Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+FORM = "multipart/form-data"
 _FIELDS_MAX = 50
 _FIELD_BYTES = 64 * 1024
 
@@ -66,8 +67,8 @@ class _Reader:
 
     def __init__(self, request: Request) -> None:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
-        if kind != b"multipart/form-data" or not options.get(b"boundary"):
-            raise HTTPException(415, "The body must be a form: send content-type: multipart/form-data with a boundary.")
+        if kind != FORM.encode() or not options.get(b"boundary"):
+            raise HTTPException(415, f"The body must be a form: send content-type: {FORM} with a boundary.")
         self._stream = aiter(request.stream())
         self._waiting: deque[_Part | bytes | None] = deque()
         self._part = _Part()

@@ -75,6 +75,11 @@ def install(app: FastAPI) -> None:
 
 async def _mesh_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MeshError)
+    return rendered(error)
+
+
+def rendered(error: MeshError) -> JSONResponse:
+    """The answer that tells of an error."""
     if isinstance(error, InvalidArgument):
         complaints = [
             {"loc": ["body", *name.split(".")], "msg": text, "type": error.reason}

@@ -57,7 +57,7 @@ def _source_name(filename: str) -> str:
 
 async def values_of(request: Request) -> Mapping[str, Any]:
     """The fields of a body that is JSON or a form."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == multipart.FORM:
 
         async def refuse(filename: str, content: AsyncIterator[bytes]) -> str:
             raise invalid("file", "A push takes no file: name what was built.")

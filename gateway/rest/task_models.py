@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.rest import words
+from gateway.rest.multipart import FORM
 
 Status = Literal["pending", "building", "pushing", "done", "failed"]
 WORKSPACE = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -153,4 +154,4 @@ def form_body(model: type[BaseModel]) -> dict[str, Any]:
         **{name: _never_null(one) for name, one in schema["properties"].items()},
     }
     schema["required"] = ["file", *schema.get("required", [])]
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}

@@ -23,14 +23,38 @@ async def _pieces(count: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_the_limit_is_refused(door: Door, chunked: bool) -> None:
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (FUNCTIONS, "application/json"),
+        ("/callbacks/", "multipart/form-data; boundary=x"),
+        ("/api/v1/push", "multipart/mixed; boundary=x"),
+    ],
+)
+async def test_a_body_over_the_limit_is_refused(door: Door, path: str, kind: str, chunked: bool) -> None:
     content = _pieces(BODY_BYTES // 65_536 + 1) if chunked else b" " * (BODY_BYTES + 1)
     async with door.client() as http:
-        answer = await http.post(FUNCTIONS, content=content, headers={"content-type": "application/json"})
+        answer = await http.post(path, content=content, headers={"content-type": kind})
 
     assert (answer.status_code, answer.json()["reason"]) == (413, "BODY_TOO_LARGE")
     assert answer.json()["detail"] == answers("Control calls and keys")["a body over REST of more than 16 MiB"]
     assert door.echoes["build"].calls == door.echoes["registry"].calls == []
+
+
+@pytest.mark.parametrize("path", ["/api/v1/build", "/api/v1/build-and-push"])
+async def test_a_form_with_a_file_is_read_as_it_comes(door: Door, path: str) -> None:
+    """It may be larger than a body that is read whole: this one is refused for what is not in it."""
+    field = b'--x\r\ncontent-disposition: form-data; name="note"\r\n\r\n' + b" " * 65_000 + b"\r\n"
+
+    async def form() -> AsyncIterator[bytes]:
+        for _ in range(BODY_BYTES // 65_000 + 1):
+            yield field
+        yield b"--x--\r\n"
+
+    async with door.client() as http:
+        answer = await http.post(path, content=form(), headers={"content-type": "multipart/form-data; boundary=x"})
+
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "workspace_id"])
 
 
 async def test_code_over_the_limit_is_refused_before_anybody_is_asked(door: Door) -> None:
