@@ -13,7 +13,7 @@ from pydantic.config import JsonDict
 from fnmesh.build.v1 import build_service_pb2 as build_pb
 from fnmesh.registry.v1 import function_pb2
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
-from gateway.rest import cluster_deploys, convert, sources, words
+from gateway.rest import cluster_deploys, convert, listings, sources, words
 from gateway.rest.caller import Caller, Mesh
 from gateway.rest.codes import Code
 from gateway.rest.problems import answers
@@ -21,7 +21,6 @@ from mesh.errors import AlreadyExists, NotFound
 
 router = APIRouter(tags=["callbacks"])
 
-_PAGE = 1000
 _NAMES_TRIED = 50
 _SOURCES_AT_ONCE = 8
 _EXAMPLE: JsonDict = {
@@ -118,15 +117,7 @@ async def create_callback(given: CallbackIn, mesh: Mesh) -> Callback:
 
 @router.get("/callbacks/", responses=answers(), summary="All callbacks")
 async def list_callbacks(mesh: Mesh) -> list[Callback]:
-    found: list[function_pb2.Function] = []
-    token = ""
-    while True:
-        request = registry_pb.ListFunctionsRequest(parent=convert.DEFAULT_WORKSPACE, page_size=_PAGE, page_token=token)
-        answer = await mesh.registry.ListFunctions(request)
-        found.extend(answer.functions)
-        token = answer.next_page_token
-        if not token:
-            break
+    found = [one async for one in listings.functions(mesh, convert.DEFAULT_WORKSPACE)]
     gate = asyncio.Semaphore(_SOURCES_AT_ONCE)
 
     async def whole(function: function_pb2.Function) -> Callback:

@@ -9,8 +9,7 @@ from fastapi import Request
 from fnmesh.build.v1 import build_service_pb2 as build_pb
 from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
 from fnmesh.registry.v1 import function_pb2
-from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
-from gateway.rest import app_functions, app_views, local_deploys
+from gateway.rest import app_functions, app_views, listings, local_deploys
 from gateway.rest.app_names import made_up
 from gateway.rest.app_views import App
 from gateway.rest.caller import Caller
@@ -18,7 +17,6 @@ from gateway.rest.deploy_models import Deployed, DeployIn, Scaffold
 from mesh.errors import FailedPrecondition, NotFound, Unavailable
 
 _FETCH_S = 120.0
-_PAGE = 1000
 _NAME_CHARACTERS = 63
 
 
@@ -104,16 +102,10 @@ async def find(mesh: Caller, namespace: str, app_name: str) -> App | None:
 
 async def search(mesh: Caller, namespace: str, app_name: str) -> App | None:
     """The app of that name on the cluster, of whatever function: one that a deploy's `function_id` named."""
-    token = ""
-    while True:
-        request = registry_pb.ListFunctionsRequest(parent="workspaces/-", page_size=_PAGE, page_token=token)
-        answer = await mesh.registry.ListFunctions(request)
-        for one in answer.functions:
-            if _is_in(one, namespace) and _name_of(one) == app_name:
-                return _app(one, app_name)
-        token = answer.next_page_token
-        if not token:
-            return None
+    async for one in listings.functions(mesh, listings.EVERYWHERE):
+        if _is_in(one, namespace) and _name_of(one) == app_name:
+            return _app(one, app_name)
+    return None
 
 
 async def _target(mesh: Caller) -> deploy_pb.TargetStatus:

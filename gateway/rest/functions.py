@@ -16,7 +16,7 @@ from fnmesh.invoke.v1 import invoke_service_pb2 as invoke_service_pb
 from fnmesh.invoke.v1 import stats_service_pb2 as stats_pb
 from fnmesh.registry.v1 import function_pb2
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
-from gateway.rest import convert, function_views, sources
+from gateway.rest import convert, function_views, listings, sources
 from gateway.rest.caller import Caller, Mesh
 from gateway.rest.function_models import Begun, Function, FunctionChange, FunctionIn, Invoked, LimitsIn, Runs
 from gateway.rest.problems import answers
@@ -25,7 +25,6 @@ from mesh.errors import InvalidArgument, NotFound
 
 router = APIRouter(prefix="/api/workspaces/{workspace_id}/functions", tags=["functions"])
 
-_PAGE = 1000
 _MEBIBYTE = 1024 * 1024
 _LOG_LINES = 2000
 
@@ -57,15 +56,7 @@ async def create_function(workspace_id: WorkspaceId, given: FunctionIn, mesh: Me
 @router.get("", responses=answers(404), summary="The functions of a workspace")
 async def list_functions(workspace_id: WorkspaceId, mesh: Mesh, http: Request) -> list[Function]:
     parent = f"workspaces/{workspace_id}"
-    found: list[function_pb2.Function] = []
-    token = ""
-    while True:
-        request = registry_pb.ListFunctionsRequest(parent=parent, page_size=_PAGE, page_token=token)
-        answer = await mesh.registry.ListFunctions(request)
-        found.extend(answer.functions)
-        token = answer.next_page_token
-        if not token:
-            break
+    found = [one async for one in listings.functions(mesh, parent)]
     stats = await _stats(mesh, f"{parent}/functions/-")
     return [function_views.function_of(one, stats.get(one.name), http) for one in found]
 

@@ -15,14 +15,13 @@ from fnmesh.invoke.v1 import job_pb2
 from fnmesh.invoke.v1 import job_service_pb2 as pb
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
 from fnmesh.registry.v1 import workspace_pb2
-from gateway.rest import convert, words
+from gateway.rest import convert, listings, words
 from gateway.rest.caller import CALL_S, Mesh
 from gateway.rest.problems import answers
 
 router = APIRouter(prefix="/api", tags=["jobs"])
 
 CODE_BYTES = 1024 * 1024
-_PAGE = 1000
 _LANGUAGES = {"python": job_pb2.LANGUAGE_PYTHON, "node": job_pb2.LANGUAGE_NODE}
 
 Status = Literal["PENDING", "RUNNING", "SUCCESS", "FAILED", "TIMEOUT", "CANCELLED"]
@@ -185,17 +184,8 @@ async def cancel_job(job_id: JobId, mesh: Mesh) -> Job:
 @router.get("/projects", responses=answers(), summary="All projects")
 async def list_projects(mesh: Mesh) -> Projects:
     counts = {one.workspace: one.jobs for one in (await mesh.jobs.CountJobs(_all())).workspaces}
-    found: list[workspace_pb2.Workspace] = []
-    token = ""
-    while True:
-        answer = await mesh.registry.ListWorkspaces(
-            registry_pb.ListWorkspacesRequest(page_size=_PAGE, page_token=token)
-        )
-        found.extend(answer.workspaces)
-        token = answer.next_page_token
-        if not token:
-            break
-    return Projects(projects=[_project(one, counts.get(one.name, 0)) for one in found])
+    found = [_project(one, counts.get(one.name, 0)) async for one in listings.workspaces(mesh)]
+    return Projects(projects=found)
 
 
 @router.post("/project", status_code=201, responses=answers(409), summary="Make a project")

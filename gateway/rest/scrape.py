@@ -10,15 +10,14 @@ from fastapi.responses import PlainTextResponse
 from fnmesh.deploy.v1 import usage_service_pb2 as usage_pb
 from fnmesh.invoke.v1 import stats_service_pb2 as stats_pb
 from fnmesh.registry.v1 import function_pb2
-from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
 from gateway.domain import SERVICES
-from gateway.rest.caller import Caller, Mesh
+from gateway.rest import listings
+from gateway.rest.caller import Mesh
 from gateway.rest.problems import answers
 
 router = APIRouter(tags=["logs and metrics"])
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ALL = "workspaces/-/functions/-"
-_PAGE = 1000
 _ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 Labels = Mapping[str, str]
@@ -40,7 +39,7 @@ class Page(PlainTextResponse):
 )
 async def scrape(mesh: Mesh, request: Request) -> Page:
     missing: Callable[[], tuple[str, ...]] = request.app.state.missing
-    functions = await _functions(mesh)
+    functions = [one async for one in listings.functions(mesh, listings.EVERYWHERE)]
     totals = await mesh.stats.ListFunctionTotals(stats_pb.ListFunctionTotalsRequest(parent=_ALL))
     usage = await mesh.usage.ListFunctionUsage(usage_pb.ListFunctionUsageRequest(parent=_ALL))
     lines = [
@@ -54,18 +53,6 @@ async def scrape(mesh: Mesh, request: Request) -> Page:
         *_used(functions, {one.function: one for one in usage.functions}),
     ]
     return Page("\n".join(lines) + "\n", media_type=CONTENT_TYPE)
-
-
-async def _functions(mesh: Caller) -> list[function_pb2.Function]:
-    found: list[function_pb2.Function] = []
-    token = ""
-    while True:
-        request = registry_pb.ListFunctionsRequest(parent="workspaces/-", page_size=_PAGE, page_token=token)
-        answer = await mesh.registry.ListFunctions(request)
-        found.extend(answer.functions)
-        token = answer.next_page_token
-        if not token:
-            return found
 
 
 def _labels(function: function_pb2.Function) -> Labels:

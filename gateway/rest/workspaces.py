@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from fnmesh.invoke.v1 import stats_service_pb2 as stats_pb
 from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
 from fnmesh.registry.v1 import workspace_pb2
-from gateway.rest import convert, words
+from gateway.rest import convert, listings, words
 from gateway.rest.caller import Caller, Mesh
 from gateway.rest.problems import answers
 
 router = APIRouter(prefix="/api/workspaces", tags=["workspaces"])
 
-_PAGE = 1000
 
 WorkspaceId = Annotated[
     str,
@@ -72,15 +71,7 @@ async def create_workspace(given: WorkspaceIn, mesh: Mesh) -> Workspace:
 
 @router.get("", responses=answers(), summary="All workspaces")
 async def list_workspaces(mesh: Mesh) -> list[Workspace]:
-    found: list[workspace_pb2.Workspace] = []
-    token = ""
-    while True:
-        request = registry_pb.ListWorkspacesRequest(page_size=_PAGE, page_token=token)
-        answer = await mesh.registry.ListWorkspaces(request)
-        found.extend(answer.workspaces)
-        token = answer.next_page_token
-        if not token:
-            break
+    found = [one async for one in listings.workspaces(mesh)]
     runs = await _runs(mesh, "-")
     return [_workspace(one, *runs[one.uid]) for one in found]
 
