@@ -22,7 +22,7 @@ from mesh.errors import AlreadyExists, NotFound
 router = APIRouter(tags=["callbacks"])
 
 _NAMES_TRIED = 50
-_SOURCES_AT_ONCE = 8
+_SOURCES_AT_ONCE = 2
 _EXAMPLE: JsonDict = {
     "path": "my_python_function",
     "method": "POST",
@@ -71,7 +71,7 @@ class Callback(BaseModel):
     path: str
     method: str
     type: convert.CodeType
-    code: str
+    code: str = Field(description="Text of the entry file; empty where the source is larger than 16 MiB.")
     library: str | None
     env: dict[str, str] = Field(description="Values are masked.")
     status: bool = Field(description="Whether it is deployed.")
@@ -101,7 +101,7 @@ class DeployBegun(BaseModel):
 
 @router.post("/callbacks/", status_code=201, responses=answers(409), summary="Make a callback")
 async def create_callback(given: CallbackIn, mesh: Mesh) -> Callback:
-    digest = await sources.upload(mesh, "source.zip", sources.pack(given.type, given.code, given.library))
+    digest = await sources.upload_code(mesh, given.type, given.code, given.library)
     function = await _create(
         mesh,
         function_pb2.Function(
@@ -144,7 +144,6 @@ async def get_callback(
 @router.put("/callbacks/{callback_id}", responses=answers(404, 409), summary="Change a callback")
 async def update_callback(callback_id: Number, given: CallbackChange, mesh: Mesh) -> Callback:
     function = await _find(mesh, callback_id)
-    stored = await sources.read(mesh, function)
     change = function_pb2.Function(name=function.name)
     paths: list[str] = []
     if given.path is not None:
@@ -156,21 +155,19 @@ async def update_callback(callback_id: Number, given: CallbackChange, mesh: Mesh
     if given.env is not None:
         change.env.update(given.env)
         paths.append("env")
-    language = given.type or ("node" if function.runtime == function_pb2.RUNTIME_NODE else "python")
     if given.type is not None:
         change.runtime = convert.runtime_of(given.type)
         paths.append("runtime")
-    code = stored
-    if given.code is not None or given.library is not None or given.type is not None:
-        library = given.library if given.library is not None else stored.library
-        code = Code(given.code if given.code is not None else stored.code, library)
-        change.source_digest = await sources.upload(mesh, "source.zip", sources.pack(language, code.code, library))
+    if given.code is not None or given.library is not None or (given.type is not None and function.source_digest):
+        code, library = await sources.changed(mesh, function, given.code, given.library)
+        kind = given.type or convert.type_of(function.runtime)
+        change.source_digest = await sources.upload_code(mesh, kind, code, library)
         paths.append("source_digest")
     if paths:
         request = registry_pb.UpdateFunctionRequest(function=change)
         request.update_mask.paths.extend(paths)
         function = await mesh.registry.UpdateFunction(request)
-    return _callback(function, code)
+    return _callback(function, await sources.read(mesh, function))
 
 
 @router.delete("/callbacks/{callback_id}", status_code=204, responses=answers(404), summary="Delete a callback")

@@ -15,6 +15,8 @@ class Code:
 
     code: str = ""
     library: str | None = None
+    is_whole: bool = True
+    """Whether these are all that the source has: it can be packed again from them."""
 
     @property
     def characters(self) -> int:

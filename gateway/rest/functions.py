@@ -38,15 +38,16 @@ FunctionId = Annotated[
 async def create_function(workspace_id: WorkspaceId, given: FunctionIn, mesh: Mesh, http: Request) -> Function:
     parent = f"workspaces/{workspace_id}"
     await mesh.registry.GetWorkspace(registry_pb.GetWorkspaceRequest(name=parent))  # or the registry would make it
+    runtime = convert.runtime_of(given.runtime)
     function = function_pb2.Function(
         display_name=given.name,
         description=given.description,
         path=given.path or "",
         methods=given.httpMethods,
-        runtime=convert.runtime_of(given.runtime),
+        runtime=runtime,
         env=given.environmentVariables,
         labels={function_views.RUNTIME_LABEL: given.runtime},
-        source_digest=await _upload(mesh, given.runtime, _decoded(given.code), given.library),
+        source_digest=await sources.upload_code(mesh, convert.type_of(runtime), _decoded(given.code), given.library),
     )
     _set_limits(function, given)
     made = await mesh.registry.CreateFunction(registry_pb.CreateFunctionRequest(parent=parent, function=function))
@@ -98,11 +99,10 @@ async def update_function(
         paths.extend(["runtime", "labels"])
     paths.extend(_set_limits(change, given))
     if given.code is not None or given.library is not None:
-        stored = await sources.read(mesh, function)
-        code = _decoded(given.code) if given.code is not None else stored.code
-        library = given.library if given.library is not None else stored.library
-        runtime = given.runtime or convert.type_of(function.runtime)
-        change.source_digest = await _upload(mesh, runtime, code, library)
+        kind = convert.type_of(change.runtime or function.runtime)
+        decoded = None if given.code is None else _decoded(given.code)
+        code, library = await sources.changed(mesh, function, decoded, given.library)
+        change.source_digest = await sources.upload_code(mesh, kind, code, library)
         paths.append("source_digest")
     if given.invocationUrl is not None:
         endpoint, change.invocation_url = function_views.split_url(given.invocationUrl, function, http)
@@ -195,15 +195,6 @@ async def _stats(mesh: Caller, parent: str) -> dict[str, stats_pb.FunctionStats]
     except NotFound:
         return {}
     return {one.function: one for one in answer.stats}
-
-
-async def _upload(mesh: Caller, runtime: str, code: str | bytes, library: str | None) -> str:
-    language = convert.type_of(convert.runtime_of(runtime))
-    if language == "spin":
-        return await sources.upload(mesh, "app.py", code if isinstance(code, bytes) else code.encode())
-    return await sources.upload(
-        mesh, "source.zip", sources.pack("node" if language == "node" else "python", code, library)
-    )
 
 
 def _decoded(code: str) -> bytes:

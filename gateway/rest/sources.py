@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import re
 import tempfile
@@ -13,13 +12,19 @@ from typing import IO, Literal
 
 from fnmesh.build.v1 import build_service_pb2 as build_pb
 from fnmesh.registry.v1 import function_pb2
+from fnmesh.registry.v1 import registry_service_pb2 as registry_pb
 from gateway.rest.caller import Caller
 from gateway.rest.codes import Code
-from mesh.errors import NotFound
+from mesh.errors import FailedPrecondition, NotFound
+from mesh.logs import get_logger
+
+log = get_logger(__name__)
 
 Language = Literal["python", "node"]
 
 CODE_BYTES = 4 * 1024 * 1024
+READ_BYTES = 16 * 1024 * 1024
+"""Largest source that is looked into."""
 _CHUNK_BYTES = 1024 * 1024
 _SPOOL_BYTES = 8 * 1024 * 1024
 _LIBRARY_FILES: dict[Language, str] = {"python": "requirements.txt", "node": "package.json"}
@@ -58,45 +63,100 @@ async def upload(caller: Caller, filename: str, content: bytes | AsyncIterator[b
 
 
 async def read(caller: Caller, function: function_pb2.Function) -> Code:
-    """Entry file and list of libraries of a function's source; nothing where it has none (any more). The caller has
-    been shown the function, and may see its source.
+    """Entry file and list of libraries of a function's source; nothing where it has none (any more), and no text where
+    it is larger than READ_BYTES. The caller has been shown the function, and may see its source.
     """
     if not function.source_digest:
         return Code()
     known = caller.codes.get(function.source_digest)
     if known is not None:
         return known
-    filename, digest = "", hashlib.sha256()
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as file:
-        try:
-            async for part in caller.build.GetSource(build_pb.GetSourceRequest(function=function.name)):
-                if part.WhichOneof("part") == "filename":
-                    filename = part.filename
-                else:
-                    digest.update(part.chunk)
-                    await asyncio.to_thread(file.write, part.chunk)
-        except NotFound:
-            return Code()
-        file.seek(0)
-        code = await asyncio.to_thread(_read, filename, file)
-    caller.codes.put(f"sha256:{digest.hexdigest()}", code)  # what came, which may be newer than what was asked for
+    try:
+        code = await _fetch(caller, function.name)
+        now = await caller.registry.GetFunction(registry_pb.GetFunctionRequest(name=function.name))
+    except NotFound:
+        return Code()
+    if now.source_digest == function.source_digest:  # what came may be newer than what was asked for
+        caller.codes.put(function.source_digest, code)
     return code
 
 
-def _read(filename: str, file: IO[bytes]) -> Code:
+async def changed(
+    caller: Caller, function: function_pb2.Function, code: str | bytes | None, library: str | None
+) -> tuple[str | bytes, str | None]:
+    """Code and list of libraries of a function's next source: what is None stays as it is stored. Raises
+    FailedPrecondition (SOURCE_HAS_MORE_FILES, SOURCE_MISSING) where it cannot stay.
+    """
+    if code is not None and library is not None:
+        return code, library
+    stored = await read(caller, function)
+    if not stored.is_whole:
+        raise FailedPrecondition(
+            "SOURCE_HAS_MORE_FILES",
+            f"The source of '{function.display_name}' is more than a file of code and a list of libraries: deploy it"
+            " again with `fnmesh deploy`, or send both code and library to replace all of it.",
+        )
+    if code is None and not stored.code:
+        raise FailedPrecondition("SOURCE_MISSING", f"'{function.display_name}' has no code yet; send code, too.")
+    return stored.code if code is None else code, stored.library if library is None else library
+
+
+async def upload_code(caller: Caller, kind: str, code: str | bytes, library: str | None) -> str:
+    """Sends code for a kind of runtime (`convert.type_of`) on; its digest. A single file for Spin has no libraries."""
+    if kind == "spin":
+        return await upload(caller, "app.py", code if isinstance(code, bytes) else code.encode())
+    return await upload(caller, "source.zip", pack("node" if kind == "node" else "python", code, library))
+
+
+async def _fetch(caller: Caller, name: str) -> Code:
+    filename, size = "", 0
+    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as file:
+        async for part in caller.build.GetSource(build_pb.GetSourceRequest(function=name)):
+            filename = part.filename or filename
+            size += len(part.chunk)
+            if size > READ_BYTES:
+                return Code(is_whole=False)
+            await asyncio.to_thread(file.write, part.chunk)
+        file.seek(0)
+        try:
+            return await asyncio.to_thread(_read, file)
+        except Exception as error:  # the decompressors have error types of their own (zlib.error, LZMAError)
+            log.info("source_not_readable", function=name, error=str(error))
+            return Code(is_whole=False)
+
+
+def _read(file: IO[bytes]) -> Code:
     if not zipfile.is_zipfile(file):
         file.seek(0)
-        return Code(file.read(CODE_BYTES).decode(errors="replace"))
+        code, is_whole = _text(file)
+        return Code(code, is_whole=is_whole)
     with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
+        names = [name for name in archive.namelist() if not name.endswith("/")]
         entry = next((name for name in names if _ENTRY.fullmatch(name)), "")
         library = next((name for name in _LIBRARY_FILES.values() if name in names), "")
-        return Code(_text(archive, entry) if entry else "", _text(archive, library) if library else None)
+        others = [name for name in names if name not in (entry, library)]
+        if not entry and len(others) == 1 and "/" not in others[0]:
+            entry = others.pop()
+        code, is_code = _member(archive, entry)
+        text, is_text = _member(archive, library)
+        is_whole = bool(entry) and not others and is_code and is_text
+        return Code(code, text if library else None, is_whole)
 
 
-def _text(archive: zipfile.ZipFile, name: str) -> str:
+def _member(archive: zipfile.ZipFile, name: str) -> tuple[str, bool]:
+    if not name:
+        return "", True
     with archive.open(name) as file:
-        return file.read(CODE_BYTES).decode(errors="replace")
+        return _text(file)
+
+
+def _text(file: IO[bytes]) -> tuple[str, bool]:
+    """The beginning of a file as text, and whether that is all of it, to the byte."""
+    content = file.read(CODE_BYTES + 1)
+    try:
+        return content[:CODE_BYTES].decode(), len(content) <= CODE_BYTES
+    except UnicodeDecodeError:
+        return content[:CODE_BYTES].decode(errors="replace"), False
 
 
 def _entry_file(language: Language, code: str | bytes) -> str:
