@@ -41,6 +41,11 @@ def _run(service: str, arguments: Sequence[str], data_dir: Path | None, environ:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise CommandError(last.removeprefix("fnmesh "))
+        raise CommandError(why_failed(done))
     return done.stdout
+
+
+def why_failed(done: subprocess.CompletedProcess[str]) -> str:
+    """What a subcommand of a service said last."""
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return last.removeprefix("fnmesh ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import grpc.aio
 
@@ -14,11 +15,12 @@ from mesh.auth import KeyVerifier, Principal, Scope
 from mesh.clock import Clock, SystemClock
 from mesh.errors import Unauthenticated
 
-SCOPES = {
+SCOPES: Mapping[int, Scope] = {
     api_key_pb2.SCOPE_ADMIN: Scope.ADMIN,
     api_key_pb2.SCOPE_DEPLOY: Scope.DEPLOY,
     api_key_pb2.SCOPE_INVOKE: Scope.INVOKE,
 }
+"""What the numbers on the wire, and in the registry's tables, mean."""
 
 
 class RemoteKeyVerifier:

@@ -24,7 +24,13 @@ EXIT_SETTINGS = 2
 
 
 class StartupError(Exception):
-    """The service cannot start; the text is one sentence that says why and what to do."""
+    """The service cannot start; the text is one sentence that says why and what to do. `exit_code` is for programs that
+    want to know which error it is.
+    """
+
+    def __init__(self, sentence: str, *, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
 
 
 def run(
@@ -40,7 +46,7 @@ def run(
     `app(settings)` is a context manager that is ready when entered; it is left on SIGTERM or SIGINT (drain),
     and a second signal ends the process at once. `migrate` is the subcommand `migrate`; `commands` are
     others, which get the arguments after their name and print to stdout. Exit codes: 0 ended as asked, 1
-    failed, 2 settings.
+    failed, 2 settings, others as a StartupError says.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     actions = dict(commands or {})
@@ -59,7 +65,9 @@ def run(
             runner.run(_awaited(work))
     except SettingsError as error:
         _leave(name, str(error), EXIT_SETTINGS)
-    except (StartupError, MeshError, OSError) as error:
+    except StartupError as error:
+        _leave(name, str(disk.told(error) or error), error.exit_code)
+    except (MeshError, OSError) as error:
         _leave(name, str(disk.told(error) or error), EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -20,6 +20,7 @@ from mesh.auth import Principal, Scope, require_scope
 from mesh.clock import Clock
 from mesh.db import Database
 from mesh.errors import NotFound, PermissionDenied, Unauthenticated
+from mesh.keys import SCOPES
 from mesh.names import API_KEY, parse
 from registry_svc import rules
 from registry_svc.context import Context
@@ -27,7 +28,6 @@ from registry_svc.domain import ApiKey
 from registry_svc.key_store import KeyStore
 
 PREFIX = "fnm_"
-SCOPES = {1: Scope.ADMIN, 2: Scope.DEPLOY, 3: Scope.INVOKE}
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ID_CHARACTERS = 8
 _SECRET = re.compile(r"fnm_([0-9A-Za-z]{8})[0-9A-Za-z]{32}")

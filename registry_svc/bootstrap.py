@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from fnmesh.registry.v1.api_key_pb2 import SCOPE_ADMIN
 from mesh.clock import SystemClock
 from mesh.db import Database
 from mesh.main import StartupError
@@ -16,7 +17,8 @@ from registry_svc.settings import RegistrySettings
 
 SCHEMA = "registry"
 MIGRATIONS = Path(__file__).parent / "migrations"
-_ADMIN = 1
+NO_ADMIN_KEY = 3
+"""Exit code of `has-admin-key` where there is none; the command line knows it too."""
 
 
 async def open_database(settings: RegistrySettings) -> Database:
@@ -42,7 +44,7 @@ async def create_admin_key(settings: RegistrySettings, display_name: str = "admi
     """Makes an API key with the scope admin straight in the database; returns its secret."""
     database = await open_database(settings)
     try:
-        key, secret = new_key(display_name, [_ADMIN], "", SystemClock().now())
+        key, secret = new_key(display_name, [SCOPE_ADMIN], "", SystemClock().now())
         async with database.write() as conn:
             await KeyStore().insert(conn, key)
     finally:
@@ -66,7 +68,7 @@ async def has_admin_key(settings: RegistrySettings) -> bool:
         while True:
             async with database.read() as conn:
                 keys = await KeyStore().page(conn, workspace_uid="", before=before, limit=1000)
-            if any(_ADMIN in key.scopes and not key.workspace_uid and key.good_at(now) for key in keys):
+            if any(SCOPE_ADMIN in key.scopes and not key.workspace_uid and key.good_at(now) for key in keys):
                 return True
             if not keys:
                 return False
@@ -76,6 +78,8 @@ async def has_admin_key(settings: RegistrySettings) -> bool:
 
 
 async def has_admin_key_command(settings: RegistrySettings, arguments: Sequence[str]) -> None:
-    """`has-admin-key`: ends with 1 where there is none. `fnmesh up` asks before it opens a door to others."""
+    """`has-admin-key`: ends with NO_ADMIN_KEY where there is none. `fnmesh up` asks before others reach it."""
     if not await has_admin_key(settings):
-        raise StartupError("there is no API key with the scope admin: make one with create-admin-key.")
+        raise StartupError(
+            "there is no API key with the scope admin: make one with create-admin-key.", exit_code=NO_ADMIN_KEY
+        )

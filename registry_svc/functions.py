@@ -128,7 +128,9 @@ async def _check_name(context: Context, conn: AsyncConnection, function: Functio
     name = function.spec.display_name
     other = await context.functions.find(conn, name, function.workspace_uid)
     if other is not None and other.uid != function.uid:
-        raise AlreadyExists("NAME_TAKEN", f"There is a function '{name}' in this workspace already.")
+        raise AlreadyExists(
+            "NAME_TAKEN", f"There is a function '{name}' in this workspace already; choose another name."
+        )
 
 
 async def _check_number(context: Context, conn: AsyncConnection, number: int) -> None:

@@ -11,9 +11,9 @@ from fnmesh.internal.registry.v1 import registry_internal_service_pb2 as pb
 from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as pb_grpc
 from mesh.auth import KeyVerifier, Scope
 from mesh.errors import NotFound
+from mesh.keys import SCOPES
 from mesh.names import WORKSPACE, format_name
 from registry_svc import convert, reports, rollouts, rules
-from registry_svc.api_keys import SCOPES
 from registry_svc.context import Context
 from registry_svc.domain import DeploymentState, Function, Runtime, Target
 from registry_svc.settings import RegistrySettings

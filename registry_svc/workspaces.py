@@ -14,11 +14,9 @@ from mesh.ids import new_id
 from mesh.names import WORKSPACE, parse
 from registry_svc import rules
 from registry_svc.context import Context, check_etag
-from registry_svc.domain import Workspace
+from registry_svc.domain import DEFAULT_WORKSPACE, Workspace
 from registry_svc.functions import delete_function
 from registry_svc.key_store import KeyStore
-
-DEFAULT_UID = "ws-default"
 
 
 async def create_workspace(
@@ -79,7 +77,7 @@ async def delete_workspace(context: Context, conn: AsyncConnection, name: str, e
     """Deletes a workspace, its functions, and revokes its API keys."""
     workspace = await context.workspace(conn, name)
     check_etag(etag, workspace.etag)
-    if workspace.uid == DEFAULT_UID:
+    if workspace.uid == DEFAULT_WORKSPACE:
         raise FailedPrecondition("WORKSPACE_IS_DEFAULT", "The first workspace cannot be deleted.")
     page = await context.functions.page(conn, workspace_uid=workspace.uid, after=("", ""), limit=10**9)
     for function in page:
@@ -90,4 +88,4 @@ async def delete_workspace(context: Context, conn: AsyncConnection, name: str, e
 
 async def _check_free(context: Context, conn: AsyncConnection, display_name: str) -> None:
     if await context.workspaces.find(conn, display_name) is not None:
-        raise AlreadyExists("NAME_TAKEN", f"There is a workspace '{display_name}' already.")
+        raise AlreadyExists("NAME_TAKEN", f"There is a workspace '{display_name}' already; choose another name.")

@@ -16,6 +16,8 @@ from cli.output import ago, print_json, print_messages, print_table, to_json, wo
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from fnmesh.registry.v1 import api_key_pb2
+
 app = typer.Typer(no_args_is_help=True, help="API keys, for a mesh with FNMESH_AUTH=keys.")
 
 
@@ -70,9 +72,12 @@ def list_keys(server: Server = None, as_json: Json = False) -> None:
     if as_json:
         print_messages("apiKeys", keys)
         return
+    from datetime import UTC, datetime
+
     from fnmesh.client.names import last_part
     from fnmesh.registry.v1 import api_key_pb2 as pb
 
+    now = datetime.now(UTC)
     print_table(
         ("KEY", "NAME", "SCOPES", "WORKSPACE", "STATE", "MADE"),
         (
@@ -81,7 +86,7 @@ def list_keys(server: Server = None, as_json: Json = False) -> None:
                 one.display_name or "-",
                 ", ".join(word(pb.Scope, scope, "SCOPE_") for scope in one.scopes),
                 last_part(one.workspace) or "all",
-                "revoked" if one.HasField("revoke_time") else "ok",
+                _state(one, now),
                 ago(one.create_time),
             )
             for one in keys
@@ -105,6 +110,12 @@ def revoke(
         print_json(to_json(revoked))
     else:
         print(f"{key} is revoked.")
+
+
+def _state(key: api_key_pb2.ApiKey, now: datetime) -> str:
+    if key.HasField("revoke_time"):
+        return "revoked"
+    return "expired" if key.HasField("expire_time") and key.expire_time.ToDatetime(now.tzinfo) <= now else "ok"
 
 
 def _expiry(text: str | None) -> datetime | None:

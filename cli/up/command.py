@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.errors import CommandError
+from cli.offline import why_failed
 from cli.up.environment import child_environment
 from cli.up.listen import Listen, claim, parse_listen
 from cli.up.places import DataLock, Places, find_places, make_data_dir, make_run_dir
@@ -21,6 +22,8 @@ from cli.up.plan import Patience, UpPlan
 from cli.up.supervisor import Supervisor
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
+NO_ADMIN_KEY = 3
+"""Exit code of the registry's `has-admin-key` where there is none."""
 
 
 def run_up(data_dir: Path | None, listen: str | None, environ: Mapping[str, str], *, as_json: bool) -> None:
@@ -75,11 +78,13 @@ def _refuse_open_door(listen: Listen, places: Places, environ: Mapping[str, str]
         [sys.executable, "-m", "registry_svc", "has-admin-key"],
         env=dict(environ), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode != 0:
+    if done.returncode == NO_ADMIN_KEY:
         raise CommandError(
             "There is no API key with the scope admin, so nobody could use the mesh; make one with "
             f"`fnmesh key create --offline --scope admin --data-dir {places.data}`."
         )
+    if done.returncode != 0:
+        raise CommandError(why_failed(done))
 
 
 def _patience(environ: Mapping[str, str]) -> Patience:

@@ -175,6 +175,8 @@ def test_open_door_without_keys_is_refused(mesh: RunningMesh) -> None:
         up = ("up", "--data-dir", str(other.data_dir), "--listen", "0.0.0.0:0")
         without_auth = mesh.cli(*up, check=False)
         without_key = mesh.cli(*up, check=False, FNMESH_AUTH="keys")
+        away = "postgresql://u:p@127.0.0.1:1/x"
+        without_database = mesh.cli(*up, check=False, FNMESH_AUTH="keys", FNMESH_DATABASE_URL=away)
     finally:
         other.remove()
 
@@ -182,6 +184,9 @@ def test_open_door_without_keys_is_refused(mesh: RunningMesh) -> None:
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         assert "fnmesh key create --offline --scope admin" in done.stderr
+    assert (without_database.returncode, without_database.stderr.count("\n")) == (1, 1)
+    assert "The database does not answer" in without_database.stderr
+    assert "fnmesh key create" not in without_database.stderr
 
 
 def test_keys_are_asked_for(locked_mesh: tuple[RunningMesh, str], make_source: MakeSource) -> None:
@@ -221,8 +226,19 @@ def test_scopes_and_revocation(locked_mesh: tuple[RunningMesh, str], make_source
     listed = mesh.cli("key", "list", FNMESH_API_KEY=admin).stdout
     assert key_id in listed
     assert made["secret"] not in listed
+    mesh.cli("key", "create", "--scope", "invoke", "--name", "brief", "--expires", "1s", FNMESH_API_KEY=admin)
+    eventually_sync(lambda: _state_of("brief", mesh, admin) == "expired", 15)
+    assert _state_of("caller", mesh, admin) == "ok"
+
     mesh.cli("key", "revoke", key_id, FNMESH_API_KEY=admin)
+    assert _state_of("caller", mesh, admin) == "revoked"
     eventually_sync(lambda: httpx.get(url, trust_env=False, headers=header).status_code == 401, 15)
+
+
+def _state_of(key: str, mesh: RunningMesh, admin: str) -> str:
+    lines = mesh.cli("key", "list", FNMESH_API_KEY=admin).stdout.splitlines()
+    (line,) = [line for line in lines if line.split()[1] == key]
+    return line.split()[4]
 
 
 def test_saved_key_is_private_and_used(locked_mesh: tuple[RunningMesh, str]) -> None:
