@@ -180,15 +180,14 @@ def _context_tar(layer: Layer, files: Mapping[str, File]) -> io.BytesIO:
     return out
 
 
-def _volume_tar(script: str, given: Secrets | None, uid: int) -> bytes:
+def _volume_tar(script: str, given: Secrets, uid: int) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, "job.sh", script.encode(), uid, 0o600)
-        if given is not None:
-            for name, content in given.files.items():
-                _add(tar, name, content, uid, 0o600)
-            lines = "".join(f"{key}={shlex.quote(value)}\n" for key, value in sorted(given.environment.items()))
-            _add(tar, "environment", lines.encode(), uid, 0o600)
+        for name, content in given.files.items():
+            _add(tar, name, content, uid, 0o600)
+        lines = "".join(f"{key}={shlex.quote(value)}\n" for key, value in sorted(given.environment.items()))
+        _add(tar, "environment", lines.encode(), uid, 0o600)
     return out.getvalue()
 
 

@@ -24,7 +24,6 @@ DataDir = Annotated[
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most this many.")]
 
 DEFAULT_WORKSPACE = "default"
-EXAMPLE = "**Example**: "
 
 
 def parse_pairs(pairs: list[str]) -> dict[str, str]:

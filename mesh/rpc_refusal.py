@@ -1,4 +1,7 @@
-"""What the other side answered to a stream that it refused in the middle."""
+"""What the other side answered to a stream that it refused in the middle.
+
+The client has the same in client/fnmesh/client/refusal.py: neither may import the other.
+"""
 
 from __future__ import annotations
 

@@ -70,14 +70,6 @@ async def listen_address(socket: Path) -> tuple[str, int] | None:
     return None
 
 
-async def is_ready(socket: Path) -> bool:
-    """Whether Envoy has all its configuration and serves."""
-    try:
-        return (await ask(socket, "/ready")).startswith("LIVE")
-    except AdminError:
-        return False
-
-
 async def drain(socket: Path) -> None:
     """Asks clients to go elsewhere (`connection: close`, GOAWAY); call it, wait, then send SIGTERM.
 

@@ -60,10 +60,6 @@ class Book:
             self._resources[resource.type_url, resource.name] = resource
         self._wake_all()
 
-    def get(self, type_url: str, name: str) -> Resource | None:
-        """The resource as it is now."""
-        return self._resources.get((type_url, name))
-
     def attach(self, subscriber: Subscriber) -> None:
         """A stream begins."""
         self._subscribers.add(subscriber)
@@ -73,11 +69,6 @@ class Book:
         self._subscribers.discard(subscriber)
         async with self._acknowledged:
             self._acknowledged.notify_all()
-
-    @property
-    def connected(self) -> bool:
-        """Whether an Envoy follows."""
-        return bool(self._subscribers)
 
     def changes(self, subscriber: Subscriber, order: Iterable[str]) -> list[Change]:
         """What a stream has to be sent now, types in the given order; it counts as sent from here on."""

@@ -1,4 +1,7 @@
-"""What the mesh answered to an upload that it refused in the middle."""
+"""What the mesh answered to an upload that it refused in the middle.
+
+The mesh has the same in mesh/rpc_refusal.py: neither may import the other.
+"""
 
 from __future__ import annotations
 
