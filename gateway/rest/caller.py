@@ -17,10 +17,12 @@ from fnmesh.invoke.v1 import job_service_pb2_grpc as job_grpc
 from fnmesh.invoke.v1 import stats_service_pb2_grpc as stats_grpc
 from fnmesh.registry.v1 import registry_service_pb2_grpc as registry_grpc
 from gateway.rest.codes import CodeCache
+from mesh.errors import Unauthenticated
 
 CALL_S = 30.0
 """Longest time that a call of a service may take, where a route says nothing else. Streams too: none is endless."""
 
+_KEY_CHARACTERS = 4096
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -66,8 +68,10 @@ class Caller:
 
 
 def _caller(request: Request) -> Caller:
-    state = request.app.state
-    return Caller(state.channels, request.headers.get("authorization", ""), state.codes)
+    state, authorization = request.app.state, request.headers.get("authorization", "")
+    if len(authorization) > _KEY_CHARACTERS or not (authorization.isascii() and authorization.isprintable()):
+        raise Unauthenticated("KEY_INVALID", "The API key is unknown, revoked or expired.")  # and no metadata of gRPC
+    return Caller(state.channels, authorization, state.codes)
 
 
 Mesh = Annotated[Caller, Depends(_caller)]

@@ -134,7 +134,8 @@ def _methods_at(request: Request) -> list[str]:
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.exception("rest_call_failed", error, path=request.url.path)
     ours = Internal("INTERNAL", "Something went wrong inside the mesh; its log has the rest.")
-    return _problem(500, ours.message, ours.code.name, ours.reason, {})
+    # The server ends the connection after such an answer; Envoy must not send another caller's request on it.
+    return _problem(500, ours.message, ours.code.name, ours.reason, {"connection": "close"})
 
 
 def _problem(status: int, detail: str, code: str, reason: str, headers: Mapping[str, str]) -> JSONResponse:

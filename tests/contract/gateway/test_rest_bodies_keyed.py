@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.door import Door, open_door
+from tests.support.errors_page import answers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATHS = ("/callbacks/", "/api/v1/push", "/api/v1/build", "/api/v1/build-and-push", "/api/upload", "/health")
@@ -40,6 +41,15 @@ async def test_a_body_without_a_key_is_not_read(keyed: Door, path: str, kind: st
 
     assert (answer.status_code, answer.json()["reason"]) == (401, "KEY_MISSING")
     assert len(answer.json()["trace_id"]) == 32
+
+
+@pytest.mark.parametrize("key", [b"fnm_\xff\xfe", b"fnm_" + b"a" * 60_000])
+async def test_what_cannot_be_a_key_is_none(keyed: Door, key: bytes) -> None:
+    async with keyed.client() as http:
+        answer = await http.get("/callbacks/", headers=[(b"authorization", b"Bearer " + key)])
+
+    assert (answer.status_code, answer.json()["reason"]) == (401, "KEY_INVALID")
+    assert answer.json()["detail"] == answers("Control calls and keys")["an unknown, revoked or expired key"]
 
 
 async def test_what_needs_no_key_is_answered(keyed: Door) -> None:
