@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -27,6 +26,7 @@ _CODES = {
     415: ("INVALID_ARGUMENT", "MEDIA_TYPE_UNKNOWN"),
 }
 
+_COMPLAINTS = 100
 _SPINKUBE = "SPINKUBE_NOT_INSTALLED"
 
 
@@ -103,7 +103,7 @@ def rendered(error: MeshError) -> JSONResponse:
 async def _not_valid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     complaints = [
-        {"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in jsonable_encoder(error.errors())
+        {"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()[:_COMPLAINTS]
     ]
     return _invalid(complaints, "REQUEST_INVALID")
 
