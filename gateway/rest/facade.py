@@ -33,6 +33,7 @@ from mesh.auth import Authenticator
 
 BODY_BYTES = 16 * 1024 * 1024
 """Largest body that is read whole."""
+_ALL_BYTES = 16 * BODY_BYTES
 _AREAS = (callbacks, workspaces, functions, jobs, tasks, deployments, observability, scrape)
 
 
@@ -86,7 +87,7 @@ def rest_facade(
     problems.install(app)
     for area in _AREAS:
         app.include_router(area.router)
-    app.add_middleware(Limited, max_bytes=BODY_BYTES, streamed=_streamed())
+    app.add_middleware(Limited, max_bytes=BODY_BYTES, all_bytes=_ALL_BYTES, streamed=_streamed())
     app.add_middleware(Authenticated, auth=auth)
     app.add_middleware(Traced)
     if origins:

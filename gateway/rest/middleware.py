@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from gateway.rest import problems
 from mesh import telemetry
 from mesh.auth import AUTHORIZATION_KEY, Authenticator
-from mesh.errors import MeshError
+from mesh.errors import MeshError, ResourceExhausted, Unavailable
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -64,19 +63,21 @@ class Authenticated:
         await self._app(scope, receive, send)
 
 
-class _TooLarge(Exception):
-    """The body is over the limit."""
+class _Refused(Exception):
+    """The body is not read any further."""
 
 
 class Limited:
-    """Refuses bodies over a limit with 413. Forms that are sent to one of `streamed` are counted by who reads them as
-    they come.
+    """Refuses bodies over a limit (413), and what does not fit beside the others that are held now (503). Forms that
+    are sent to one of `streamed` are counted by who reads them as they come.
     """
 
-    def __init__(self, app: App, *, max_bytes: int, streamed: Collection[str]) -> None:
+    def __init__(self, app: App, *, max_bytes: int, all_bytes: int, streamed: Collection[str]) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._all_bytes = all_bytes
         self._streamed = streamed
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope.get("headers", ()))
@@ -88,45 +89,51 @@ class Limited:
         if length.isdigit() and int(length) > self._max_bytes:
             if b"expect" not in headers:  # who expects to be asked for it has sent nothing yet
                 await _drain(receive)
-            await self._refuse(send)
+            await problems.rendered(self._too_large())(scope, receive, send)
             return
+        refusal: MeshError | None = None
         begun, more, seen = False, True, 0
 
         async def counted() -> Message:
-            nonlocal more, seen
+            nonlocal refusal, more, seen
             message = await receive()
             more = bool(message.get("more_body"))
-            seen += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            seen += size
+            self._held += size
             if seen > self._max_bytes:
-                raise _TooLarge
+                refusal = self._too_large()
+            elif size and self._held > self._all_bytes:
+                refusal = _busy()
+            if refusal is not None:
+                raise _Refused
             return message
 
         async def noted(message: Message) -> None:
             nonlocal begun
-            if seen > self._max_bytes and not begun:
+            if refusal is not None and not begun:
                 return  # what the application makes of the exception
             begun = True
             await send(message)
 
-        with contextlib.suppress(_TooLarge):
-            await self._app(scope, counted, noted)
-        if seen > self._max_bytes and not begun:
+        try:
+            with contextlib.suppress(_Refused):
+                await self._app(scope, counted, noted)
+        finally:
+            self._held -= seen
+        if refusal is not None and not begun:
             if more:
                 await _drain(receive)
-            await self._refuse(send)
+            await problems.rendered(refusal)(scope, receive, send)
 
-    async def _refuse(self, send: Send) -> None:
+    def _too_large(self) -> MeshError:
         limit = f"{self._max_bytes // 2**20} MiB"
-        body = {
-            "detail": f"The body is larger than {limit}; send less, or upload code with `fnmesh deploy`.",
-            "code": "RESOURCE_EXHAUSTED",
-            "reason": "BODY_TOO_LARGE",
-            "trace_id": telemetry.current_trace_id(),
-        }
-        content = json.dumps(body).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        message = f"The body is larger than {limit}; send less, or upload code with `fnmesh deploy`."
+        return ResourceExhausted("BODY_TOO_LARGE", message)
+
+
+def _busy() -> MeshError:
+    return Unavailable("BODIES_TOO_MANY", "The gateway is busy with other large bodies; try again in a moment.")
 
 
 async def _drain(receive: Receive) -> None:

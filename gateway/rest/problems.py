@@ -27,6 +27,7 @@ _CODES = {
 }
 
 _COMPLAINTS = 100
+_TOO_LARGE = ("BODY_TOO_LARGE", "SOURCE_TOO_LARGE")
 _SPINKUBE = "SPINKUBE_NOT_INSTALLED"
 
 
@@ -90,7 +91,7 @@ def rendered(error: MeshError) -> JSONResponse:
         return _problem(412, error.message, error.code.name, error.reason, {})
     if isinstance(error, FailedPrecondition) and error.reason != "NOT_DEPLOYED":
         return _problem(409, error.message, error.code.name, error.reason, {})
-    if error.reason == "SOURCE_TOO_LARGE":
+    if error.reason in _TOO_LARGE:
         return _problem(413, error.message, error.code.name, error.reason, {})
     headers = {}
     if isinstance(error, Unavailable) and error.reason == error.code.name:  # gRPC's own words name sockets
