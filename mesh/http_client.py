@@ -15,6 +15,7 @@ from mesh.errors import Unavailable
 
 _BLOCK_BYTES = 64 * 1024
 _ANSWER_BYTES = 32 << 20
+_HEAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,14 @@ class HttpAnswer:
 class _Reading:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
+    has_head: bool = False
     complete: bool = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.has_head = True
 
     def on_body(self, block: bytes) -> None:
         self.body += block
@@ -86,6 +91,7 @@ class HttpServer:
             await writer.drain()
             reading = _Reading()
             parser = httptools.HttpResponseParser(reading)
+            received = 0
             while not reading.complete:
                 block = await reader.read(_BLOCK_BYTES)
                 if not block and "content-length" not in reading.headers and reading.headers:
@@ -93,6 +99,9 @@ class HttpServer:
                 if not block:
                     raise EOFError
                 parser.feed_data(block)
+                received += len(block)
+                if received > _HEAD_BYTES and not reading.has_head:
+                    raise Unavailable("ANSWER_TOO_LARGE", f"answered more than {_HEAD_BYTES >> 20} MiB of headers")
                 if len(reading.body) > self._max_bytes:
                     raise Unavailable("ANSWER_TOO_LARGE", f"answered more than {self._max_bytes >> 20} MiB")
             return HttpAnswer(parser.get_status_code(), bytes(reading.body), reading.headers)

@@ -86,6 +86,14 @@ async def test_what_is_no_answer(part: bytes, why: str) -> None:
         await call(part)
 
 
+@pytest.mark.parametrize("part", [b"X-A: b\r\n" * 8192, b"x" * 65_536])
+async def test_headers_without_an_end(part: bytes) -> None:
+    with pytest.raises(Unavailable, match="more than 1 MiB of headers") as raised:
+        await call(OK + b"X-B: ", *[part] * 100)
+
+    assert raised.value.reason == "ANSWER_TOO_LARGE"
+
+
 async def test_nobody_there_and_nobody_answers() -> None:
     with pytest.raises(Unavailable, match="does not answer at 127"):
         await HttpServer(f"http://127.0.0.1:{free_port()}").call("/", timeout_s=10)
