@@ -44,7 +44,10 @@ class Elsewhere(Protocol):
     """Who runs functions that this mesh runs no instances of."""
 
     async def runs(self, function: Function) -> bool:
-        """Whether a function belongs there, or only has to be taken away from there."""
+        """Whether a function belongs there, or only has to be taken away from there.
+
+        Raises Unavailable or DeadlineExceeded where that cannot be told now.
+        """
         ...
 
     async def at_home(self) -> set[str]:

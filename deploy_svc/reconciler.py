@@ -27,6 +27,7 @@ from deploy_svc.wakes import Wakes, WorkQueue
 from deploy_svc.watchers import Watchers
 from mesh import telemetry
 from mesh.clock import Clock, Countdowns
+from mesh.errors import DeadlineExceeded, Unavailable
 from mesh.ids import new_id
 from mesh.logs import get_logger
 from mesh.loops import Backoff
@@ -87,7 +88,10 @@ class Reconciler:
                 self._failures.pop(uid, None)
             except Exception as error:
                 self._failures[uid] = self._failures.get(uid, 0) + 1
-                log.exception("reconcile_failed", error, function=uid)
+                if isinstance(error, Unavailable | DeadlineExceeded):
+                    log.info("reconcile_put_off", function=uid, reason=error.reason, why=error.message)
+                else:
+                    log.exception("reconcile_failed", error, function=uid)
                 self._queue.add_later(uid, _BACKOFF.delay_s(self._failures[uid]))
             finally:
                 self._queue.done(uid)

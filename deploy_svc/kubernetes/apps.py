@@ -23,7 +23,7 @@ from deploy_svc.kubernetes.resting import Resting
 from deploy_svc.kubernetes.rollout import Seen, Verdict, judge
 from deploy_svc.wakes import WorkQueue
 from mesh import telemetry
-from mesh.errors import MeshError, Unavailable
+from mesh.errors import DeadlineExceeded, MeshError, Unavailable
 from mesh.logs import get_logger
 from mesh.loops import Backoff
 
@@ -32,6 +32,7 @@ _WORKERS = 8
 _BACKOFF = Backoff(first_s=0.5, limit_s=30.0)
 _SOON_S = 1.0
 _CLEAN_UP_S = 60.0
+_SILENT = (Unavailable, DeadlineExceeded)
 _SETTLED = (DeploymentState.READY, DeploymentState.IDLE, DeploymentState.DEGRADED)
 
 
@@ -89,7 +90,10 @@ class Apps:
         return bool(self._places.get(uid))
 
     async def runs(self, function: Function) -> bool:
-        """Whether a function belongs on a cluster, or only has to be taken off one."""
+        """Whether a function belongs on a cluster, or only has to be taken off one.
+
+        Raises Unavailable or DeadlineExceeded where only the registry could tell, and does not.
+        """
         await self._loaded.wait()
         if not function.wanted_instances:
             return self.is_placed(function.uid)
@@ -99,8 +103,12 @@ class Apps:
                 return True
             try:
                 target = (await self._workload(function)).target
+            except _SILENT:  # a guess takes something away unless all that is known says the same
+                if self.is_placed(function.uid) is not (function.target is Target.KUBERNETES):
+                    raise
+                target = function.target
             except MeshError:  # whoever starts the revision is told of it
-                return function.target is Target.KUBERNETES
+                target = function.target
         return target is Target.KUBERNETES
 
     async def _work(self) -> None:
@@ -123,10 +131,16 @@ class Apps:
             self._resting.forget(uid)
             return
         function, known = found
-        serves = bool(function.wanted_instances) and await self.runs(function)
         place = place_of(function.cluster, self._defaults)
-        contexts = {one.context for one in self._places.get(uid, ())} | ({place.context} if serves else set())
-        live = await self._rows.sync(uid, contexts, known)
+        contexts = {one.context for one in self._places.get(uid, ())}
+        try:
+            serves = bool(function.wanted_instances) and await self.runs(function)
+        except _SILENT as error:
+            await self._rows.sync(uid, contexts, known)  # pods come and go whatever the registry does
+            log.info("app_not_brought", function=uid, reason=error.reason, why=error.message)
+            self._try_again(uid)
+            return
+        live = await self._rows.sync(uid, contexts | ({place.context} if serves else set()), known)
         try:
             if serves:
                 await self._serve(function, place, live)

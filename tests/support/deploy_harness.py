@@ -31,7 +31,7 @@ from fnmesh.internal.registry.v1 import registry_internal_service_pb2_grpc as in
 from fnmesh.registry.v1 import function_pb2, revision_pb2
 from mesh.auth import Authenticator, ServiceToken
 from mesh.blobs import digest_key, open_blobs
-from mesh.errors import NotFound
+from mesh.errors import NotFound, Unavailable
 from mesh.rpc_client import open_channel
 from mesh.rpc_server import serve
 from tests.support.eventually import eventually
@@ -41,7 +41,7 @@ _SERVICE = internal_pb.DESCRIPTOR.services_by_name["RegistryInternalService"].fu
 
 
 class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
-    """Keeps snapshots and workloads as the test puts them, and what it was told."""
+    """Keeps snapshots and workloads as the test puts them, and what it was told; `silent`: it gives no workloads."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -49,6 +49,8 @@ class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
         self.workloads: dict[tuple[str, int], internal_pb.GetWorkloadResponse] = {}
         self.reports: list[internal_pb.ReportDeploymentRequest] = []
         self.deleted: list[str] = []
+        self.silent = False
+        self.asked = 0
         self._changed = asyncio.Condition()
 
     async def put(self, snapshot: internal_pb.FunctionSnapshot) -> None:
@@ -73,6 +75,9 @@ class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
                 await self._changed.wait_for(lambda seen=sent: self.version > seen)
 
     async def GetWorkload(self, request: Any, context: Any) -> internal_pb.GetWorkloadResponse:
+        self.asked += 1
+        if self.silent:
+            raise Unavailable("DATABASE_UNAVAILABLE", "The registry has no database now.")
         known = self.workloads.get((request.function_uid, request.revision_number))
         if known is None:
             raise NotFound("REVISION_NOT_FOUND", "There is no such revision.")

@@ -76,6 +76,32 @@ async def test_the_target_of_the_revision_counts(cluster: TestCluster, mesh: Dep
         await answers_only_on(client, f.TARGET_PROCESS, 1)
 
 
+@pytest.mark.parametrize(("revision", "runs_on", "next_target"), [
+    (LOCAL, f.TARGET_PROCESS, f.TARGET_KUBERNETES), (app(), f.TARGET_KUBERNETES, f.TARGET_PROCESS),
+])  # fmt: skip
+async def test_nothing_is_taken_away_while_the_registry_cannot_say_where_it_belongs(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, revision: Revision, runs_on: int, next_target: int
+) -> None:
+    registry = mesh.registry
+    async with mesh.here(), mesh.client() as client:
+        await mesh.want(UID, 1, revision, cluster=cluster.settings(app_name="hello"))
+        await answers_only_on(client, runs_on, 1)
+        before = [one.uid for one in (await client.deployment(UID)).instances]
+        registry.functions[UID].function.target = next_target  # a build for another target is running
+        await registry.put(registry.functions[UID])
+        await answers_only_on(client, runs_on, 1)
+    registry.silent, registry.asked = True, 0
+    fake.requests.reset()
+    async with mesh.here(), mesh.client() as client:
+        await eventually(lambda: registry.asked >= 4)
+        assert [one.uid for one in (await client.deployment(UID)).instances] == before
+        assert targets(await client.deployment(UID)) == {runs_on}
+        assert not fake.requests.count("deletecollection")
+        registry.silent = False
+        await answers_only_on(client, runs_on, 1)
+        assert [one.uid for one in (await client.deployment(UID)).instances] == before
+
+
 async def test_to_another_namespace(cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness) -> None:
     async with mesh.here(), mesh.client() as client:
         await mesh.want(UID, 1, app(secrets={"A": "b"}), cluster=cluster.settings(app_name="hello"))
