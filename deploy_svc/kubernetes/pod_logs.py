@@ -42,10 +42,11 @@ class PodLogs:
             namespace, name, restarts, context = parse_handle(handle)
             opened = self._clusters.known(context)
             pod = opened.watching.pod((namespace, name)) if opened else None
-            if opened is None or pod is None or pod.restarts > restarts + 1:
+            is_gone = pod is None and opened is not None and opened.watching.knows_pods
+            if is_gone or (pod is not None and pod.restarts > restarts + 1):
                 return
-            before = pod.restarts > restarts  # what is asked about was restarted since
-            if before or pod.running or pod.ended is not None:
+            before = pod is not None and pod.restarts > restarts  # what is asked about was restarted since
+            if opened and pod and (before or pod.running or pod.ended is not None):
                 ended = before or not pod.running
                 try:
                     async for lines in _read(opened, pod, position, before=before):

@@ -65,6 +65,11 @@ class Watching:
         """Whether all is known."""
         return all(one.synced.is_set() and one.error is None for one in self._all())
 
+    @property
+    def knows_pods(self) -> bool:
+        """Whether it is known which pods there are, and which of them get requests."""
+        return all(one.synced.is_set() and one.error is None for one in (self._pod_informer, self._slices))
+
     def check(self) -> None:
         """Raises why not all is known."""
         for informer in self._all():

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from fnmesh.deploy.v1 import deploy_service_pb2 as pb
 from fnmesh.deploy.v1 import deployment_pb2 as d
 from fnmesh.registry.v1 import function_pb2 as f
 from tests.support.cluster_target import UID, TestCluster, app, deploying
@@ -140,6 +141,36 @@ async def test_logs_of_all_pods_are_followed(
     await eventually(lambda: _has_lines(client, *(f"while nobody listened to {pod}" for pod in pods)))
     texts = [one.text for one in await client.lines(UID) if one.stream != d.LOG_STREAM_SYSTEM]
     assert len(texts) == len(set(texts)), "no line comes twice"
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_logs_are_read_on_after_a_restart(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, away: bool
+) -> None:
+    async with mesh.here(), mesh.client() as client:
+        await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
+        await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
+        pod = fake.list("pods", "apps")[0]["metadata"]["name"]
+        fake.kubelet.write_log("apps", pod, "before")
+        await eventually(lambda: _has_lines(client, "before"))
+    fake.kubelet.write_log("apps", pod, "between")
+    if away:
+        fake.stop()
+    async with mesh.here(), mesh.client() as client:
+        if away:
+            await eventually(lambda: _has_tried(client))
+            fake.start()
+        await eventually(lambda: _has_lines(client, "before", "between"))
+        fake.kubelet.write_log("apps", pod, "after")
+        await eventually(lambda: _has_lines(client, "after"))
+        texts = [one.text for one in await client.lines(UID) if one.stream != d.LOG_STREAM_SYSTEM]
+        assert texts == ["before", "between", "after"]
+
+
+async def _has_tried(client: Client) -> bool:
+    answer = await client.deploy.ListTargets(pb.ListTargetsRequest())
+    told = next(one for one in answer.targets if one.target == f.TARGET_KUBERNETES)
+    return not told.available
 
 
 async def _has_lines(client: Client, *texts: str) -> bool:
