@@ -78,11 +78,11 @@ class Applying:
             _check_kind(plan, there)
             await self._check_names(opened, function, plan, stale - there.keys())
             await self._placing(function, plan.place)
-            await self._take_back_scale(opened, plan, there)
+            was_autoscaled = await self._end_autoscaling(opened, plan, there)
             for manifest in objects:
                 key = _key(manifest)
                 if key in stale or (manifest["kind"] == SECRET.name and plan.main in stale):
-                    opened.watching.wrote(await cluster.apply(manifest))
+                    opened.watching.wrote(await cluster.apply(manifest, was_autoscaled=was_autoscaled))
             before = there.get(plan.main)
             if before is not None and before.secret not in ("", plan.secret):
                 await cluster.delete(SECRET, plan.place.namespace, before.secret)
@@ -116,13 +116,17 @@ class Applying:
         for kind in _REMOVED:
             await opened.cluster.delete_all(kind, namespace, selector)
 
-    async def _take_back_scale(self, opened: Opened, plan: Plan, there: Mapping[ObjectKey, Held]) -> None:
-        """Where the cluster has chosen the number of pods until now, that is ours again, and no conflict."""
+    async def _end_autoscaling(self, opened: Opened, plan: Plan, there: Mapping[ObjectKey, Held]) -> bool:
+        """Whether the cluster has chosen the number of pods until now, and shall not any more.
+
+        The autoscaler goes before the number is set: it would set it again, and own it then, which it does not while
+        nobody else does.
+        """
         autoscaler = (AUTOSCALER.name, plan.name)
-        if autoscaler in there and autoscaler not in plan.applied and plan.main in there:
+        ends = autoscaler in there and autoscaler not in plan.applied
+        if ends:
             await opened.cluster.delete(AUTOSCALER, plan.place.namespace, plan.name)
-            if not plan.scaled_apart:
-                await opened.cluster.scale(plan.place.namespace, plan.name, plan.replicas)
+        return ends
 
     async def _check_names(self, opened: Opened, function: str, plan: Plan, new: set[ObjectKey]) -> None:
         """What is there by a name that is about to be used must be ours. Raises Aborted (APP_NAME_TAKEN)."""

@@ -7,11 +7,11 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from deploy_svc.kubernetes.errors import Asked, namespace_missing
+from deploy_svc.kubernetes.errors import Asked, may_take_back, namespace_missing
 from deploy_svc.kubernetes.kinds import BY_NAME, DEPLOYMENT, NAMESPACE, POD, Kind
 from deploy_svc.kubernetes.names import MANAGER
 from deploy_svc.kubernetes.transport import APPLY, MERGE, Query, Transport
-from mesh.errors import FailedPrecondition, NotFound
+from mesh.errors import Aborted, FailedPrecondition, NotFound
 
 _PAGE = "100"  # whole objects are many times larger than what is kept of them
 _SPARE_S = 15.0
@@ -51,14 +51,26 @@ class Cluster:
         except NotFound:
             return None
 
-    async def apply(self, manifest: Mapping[str, Any], *, trial: bool = False) -> dict[str, Any]:
+    async def apply(
+        self, manifest: Mapping[str, Any], *, trial: bool = False, was_autoscaled: bool = False
+    ) -> dict[str, Any]:
         """Make an object as it should be; fields that others have set are left alone. A `trial` changes nothing.
 
-        Raises Aborted (FIELD_CONFLICT), PermissionDenied, InvalidArgument, FailedPrecondition.
+        The number of pods is taken back from our own autoscaler where the app `was_autoscaled` until now. Raises
+        Aborted (FIELD_CONFLICT), PermissionDenied, InvalidArgument, FailedPrecondition.
         """
+        try:
+            return await self._apply(manifest, trial=trial, force=False)
+        except Aborted as error:
+            if not may_take_back(error, was_autoscaled=was_autoscaled):
+                raise
+            return await self._apply(manifest, trial=trial, force=True)
+
+    async def _apply(self, manifest: Mapping[str, Any], *, trial: bool, force: bool) -> dict[str, Any]:
         kind = BY_NAME[manifest["kind"]]
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        query = [("fieldManager", MANAGER), ("force", "false"), *([("dryRun", "All")] if trial else [])]
+        query = [("fieldManager", MANAGER), ("force", "true" if force else "false")]
+        query += [("dryRun", "All")] if trial else []
         asked = Asked("patch", kind, namespace, name)
         return await self._transport.call("PATCH", kind.path(namespace, name), asked, query, manifest, APPLY)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy_svc.kubernetes.kinds import SPIN_APP, Kind
+from deploy_svc.kubernetes.names import MANAGER
 from mesh.errors import (
     Aborted,
     FailedPrecondition,
@@ -20,6 +21,8 @@ from mesh.errors import (
 )
 
 _TEXT = 500
+_REPLICAS = ".spec.replicas"
+_AUTOSCALES = "kube-controller-manager"
 _CONFLICT = re.compile(r'conflicts? with "(?P<manager>[^"]+)"')
 
 
@@ -124,8 +127,17 @@ def _conflict(told: Mapping[str, Any], message: str, asked: Asked) -> MeshError:
             f"{', '.join(sorted(managers))} has set {what} of the {asked.shown}, which the mesh would set too: take "
             f"{'them' if len(fields) != 1 else 'it'} out there, or name another app_name.",
             managers=",".join(sorted(managers)),
+            paths=",".join(sorted(set(fields))),
         )
     return Unavailable("CLUSTER_BUSY", f"The {asked.shown} was changed by somebody else at the same time: {message}")
+
+
+def may_take_back(error: MeshError, *, was_autoscaled: bool) -> bool:
+    """Whether what an apply was refused for is nothing but the number of pods, which we or our own autoscaler set."""
+    if error.reason != "FIELD_CONFLICT" or error.metadata.get("paths") != _REPLICAS:
+        return False
+    ours = {MANAGER, _AUTOSCALES} if was_autoscaled else {MANAGER}
+    return set(error.metadata["managers"].split(",")) <= ours
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from deploy_svc.domain import Target
+from deploy_svc.kubernetes.cluster import Cluster
 from deploy_svc.kubernetes.clusters import Clusters
 from deploy_svc.kubernetes.errors import no_answer
+from deploy_svc.kubernetes.kinds import AUTOSCALER, DEPLOYMENT
+from deploy_svc.kubernetes.names import FUNCTION_LABEL, MESH_LABEL
 from deploy_svc.kubernetes.pod_logs import PodLogs
 from deploy_svc.kubernetes.usage import PodMeter, has_metrics
 from deploy_svc.ports import OutputLine, TargetHealth
@@ -48,10 +51,11 @@ class KubernetesTarget:
 
     async def ask(self, context: str, namespace: str, objects: Sequence[Mapping[str, Any]]) -> None:
         """Raises why a cluster (empty: the default one) would not take objects: they are applied there, as a trial."""
-        cluster = self._clusters.reach(context or self.contexts[0])
+        cluster = self._clusters.reach(context or self._clusters.current)
         await cluster.check_namespace(namespace)
+        was_autoscaled = await _was_autoscaled(cluster, objects)
         for manifest in objects:
-            await cluster.apply(manifest, trial=True)
+            await cluster.apply(manifest, trial=True, was_autoscaled=was_autoscaled)
 
     def output(self, instance: str, position: int) -> AsyncIterator[Sequence[OutputLine]]:
         """Lines that a pod's container wrote after a position, as they come."""
@@ -60,3 +64,13 @@ class KubernetesTarget:
     async def close(self) -> None:
         """End all calls and streams."""
         await self._clusters.close()
+
+
+async def _was_autoscaled(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there is an autoscaler of the same app, which is none of the objects."""
+    main = next((one["metadata"] for one in objects if one["kind"] == DEPLOYMENT.name), None)
+    if main is None or any(one["kind"] == AUTOSCALER.name for one in objects):
+        return False
+    found = await cluster.find(AUTOSCALER, main["namespace"], main["name"])
+    labels = ((found or {}).get("metadata") or {}).get("labels") or {}
+    return all(labels.get(key) == main["labels"][key] for key in (MESH_LABEL, FUNCTION_LABEL))

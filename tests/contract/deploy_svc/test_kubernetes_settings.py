@@ -11,12 +11,14 @@ from deploy_svc.kubernetes.errors import Asked
 from deploy_svc.kubernetes.kinds import AUTOSCALER, DEPLOYMENT, SECRET
 from deploy_svc.kubernetes.transport import MERGE
 from fnmesh.deploy.v1 import deploy_service_pb2 as pb
+from fnmesh.deploy.v1 import deployment_pb2 as d
 from fnmesh.registry.v1 import function_pb2 as f
+from mesh.errors import Aborted, FailedPrecondition
 from tests.support.cluster_target import IMAGE, UID, TestCluster, app, deploying
 from tests.support.deploy_harness import Client, DeployHarness
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
-from tests.support.kubernetes import FakeKubernetes
+from tests.support.kubernetes import FakeKubernetes, Fault
 
 
 @pytest.fixture
@@ -49,6 +51,49 @@ async def test_autoscaling_leaves_the_number_of_pods_to_the_cluster(
         return True
 
     await eventually(gone)
+
+
+@pytest.mark.parametrize("owned", [False, True])
+async def test_the_number_of_pods_is_taken_back_from_the_autoscaler(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, client: Client, owned: bool
+) -> None:
+    """`owned`: another autoscaler had set it while it was the mesh's, so that it is owned until it is taken back."""
+    plain, scaled = cluster.settings(app_name="hello"), cluster.settings(app_name="hello", autoscaling=True)
+    await mesh.want(UID, 1, app(), cluster=plain)
+    await ready(client)
+    if owned:
+        fake.scale("apps", "hello", 2)
+    await mesh.want(UID, 1, cluster=scaled, most=5)
+    await eventually(lambda: fake.list("horizontalpodautoscalers", "apps"))
+    fake.scale("apps", "hello", 4)
+    await eventually(lambda: _answering(client, 4))
+
+    asked = mesh.registry.functions[UID].function
+    asked.cluster.autoscaling = False
+    request = pb.RenderManifestsRequest(function=asked, revision=1, ask_cluster=True)
+    await client.deploy.RenderManifests(request)
+    assert fake.list("horizontalpodautoscalers", "apps"), "who asks changes nothing"
+    for instances in (1, 2):
+        if not owned:  # a service that is killed between two steps goes on as well
+            fake.faults.add(Fault(503, verb="patch", resource="deployments"))
+        await mesh.want(UID, 1, cluster=plain, instances=instances)
+        await eventually(lambda count=instances: _answering(client, count))
+        assert not fake.list("horizontalpodautoscalers", "apps")
+    assert not [one for one in mesh.registry.reports if "has set" in one.message]
+
+
+async def test_what_others_set_is_not_taken_back(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, client: Client
+) -> None:
+    await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
+    await ready(client)
+    fake.scale("apps", "hello", 3)  # by an autoscaler that is not the mesh's
+    await mesh.want(UID, 1, cluster=cluster.settings(app_name="hello"), instances=2)
+    await eventually(lambda: _told(client, "kube-controller-manager has set .spec.replicas"))
+    request = pb.RenderManifestsRequest(function=mesh.registry.functions[UID].function, revision=1, ask_cluster=True)
+    with pytest.raises(Aborted, match="kube-controller-manager has set"):
+        await client.deploy.RenderManifests(request)
+    assert fake.get("deployments", "hello", "apps")["spec"]["replicas"] == 3
 
 
 async def test_secrets_are_in_a_secret_that_nobody_reads(
@@ -146,6 +191,11 @@ async def test_without_a_current_context_functions_must_name_one(
         await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
         failed = await client.until(UID, f.DEPLOYMENT_STATE_FAILED)
         assert failed.message == answers("Functions on a cluster")["a deploy without a context where none is current"]
+        asked = pb.RenderManifestsRequest(
+            function=mesh.registry.functions[UID].function, revision=1, ask_cluster=True
+        )
+        with pytest.raises(FailedPrecondition, match="has no current context"):
+            await client.deploy.RenderManifests(asked)
         await mesh.want(UID, 1, cluster=cluster.settings(app_name="hello", context="fake"))
         await ready(client)
         answer = await client.deploy.ListTargets(pb.ListTargetsRequest())
@@ -157,6 +207,13 @@ async def test_targets_tell_of_contexts(client: Client) -> None:
     answer = await client.deploy.ListTargets(pb.ListTargetsRequest())
     told = next(one for one in answer.targets if one.target == f.TARGET_KUBERNETES)
     assert told.available and list(told.contexts) == ["fake"] and told.message.startswith("Kubernetes v1.")
+
+
+async def _answering(client: Client, count: int) -> bool:
+    now = await client.deployment(UID)
+    answering = [one for one in now.instances if one.state == d.INSTANCE_STATE_READY]
+    assert now.state == f.DEPLOYMENT_STATE_READY and len(answering) == count, now
+    return True
 
 
 async def _told(client: Client, words: str) -> str:

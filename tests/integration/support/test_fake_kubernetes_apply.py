@@ -60,6 +60,20 @@ def test_several_conflicts_are_listed_by_manager(admin: PlainClient) -> None:
     )
 
 
+def test_who_scales_what_nobody_owns_owns_nothing(cluster: FakeKubernetes, admin: PlainClient) -> None:
+    without = samples.deployment()
+    del without["spec"]["replicas"]
+    admin.apply(without)
+    cluster.scale("default", "hello", 4)
+    managed = cluster.get("deployments", "hello")["metadata"]["managedFields"]
+    assert not [one for one in managed if one.get("subresource") == "scale"]
+    assert admin.apply(samples.deployment(replicas=2))["spec"]["replicas"] == 2
+    cluster.scale("default", "hello", 4)
+    with pytest.raises(ApiException) as refused:
+        admin.apply(samples.deployment(replicas=2))
+    assert 'conflict with "kube-controller-manager" with subresource "scale"' in status_of(refused.value)["message"]
+
+
 def test_the_same_value_may_have_two_owners(admin: PlainClient) -> None:
     admin.apply(samples.deployment())
     admin.apply(samples.deployment(), manager="someone")

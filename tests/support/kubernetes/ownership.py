@@ -20,6 +20,8 @@ NOBODYS = {
     ("f:metadata", "f:deletionTimestamp"), ("f:metadata", "f:deletionGracePeriodSeconds"),
 }  # fmt: skip
 
+_REPLICAS = ("f:spec", "f:replicas")
+
 
 @dataclass(frozen=True)
 class Manager:
@@ -75,7 +77,13 @@ def _owned_paths(thing: Json, node: Node) -> dict[Path, Any]:
 
 
 def updated(before: Json | None, now: Json, node: Node, manager: Manager, time: str) -> None:
-    """Notes in `now` that `manager` owns what it changed; who owned that before does so no more."""
+    """Notes in `now` that `manager` owns what it changed; who owned that before does so no more.
+
+    Who scales owns the number of replicas only where somebody owned it before: nothing is kept of a view that nobody
+    is told to own anything of.
+    """
+    if manager.subresource == "scale" and before and not any(_REPLICAS in one.paths for one in entries(before)):
+        return _write(now, entries(before))
     old = _owned_paths(before, node) if before else {}
     new = _owned_paths(now, node)
     changed = {path for path, value in new.items() if path not in old or old[path] != value}
