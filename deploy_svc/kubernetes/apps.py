@@ -36,6 +36,10 @@ _SILENT = (Unavailable, DeadlineExceeded)
 _SETTLED = (DeploymentState.READY, DeploymentState.IDLE, DeploymentState.DEGRADED)
 
 
+class _ElsewhereError(Exception):
+    """The revision was built for another target."""
+
+
 class Apps:
     """Works through a queue of functions that are on clusters, or were, or shall be."""
 
@@ -147,6 +151,8 @@ class Apps:
             elif not function.wanted_instances or (_was_ready(function) and function.state in _SETTLED):
                 await self._leave(function, set(self._places.get(uid, ())))
             self._failures.pop(uid, None)
+        except _ElsewhereError:
+            self._a.requeue(uid)
         except MeshError as error:
             log.info("app_not_brought", function=uid, reason=error.reason, why=error.message)
             if serves:
@@ -154,16 +160,13 @@ class Apps:
             self._try_again(uid)
 
     async def _serve(self, function: Function, place: Place, live: list[Instance]) -> None:
-        a, uid = self._a, function.uid
-        opened = await self._clusters.open(place.context)
+        uid, opened = function.uid, self._clusters.open(place.context)
         resting = self._resting.rests(function)
         objects: list[Manifest] | None = None
         plan, made_of = self._plans.get(uid), (function.version, function.revision, resting)
         if plan is None or plan.made_of != made_of:
             plan, objects = await self._render(function, place, made_of, resting=resting)
-        if plan is None:
-            a.requeue(uid)  # the revision is for another target
-            return
+        await opened.watching.ready(plan.kind)
         there = there_is(opened, uid, place.namespace)
         if plan.stale(there):
             if any(one.ending for one in there.values()):
@@ -171,18 +174,15 @@ class Apps:
                 return
             if objects is None:
                 plan, objects = await self._render(function, place, made_of, resting=resting)
-            if plan is not None and objects is not None:
-                with telemetry.within(function.traceparent if function.rolling_out else "", function.workspace):
-                    await self._applying.apply(opened, uid, plan, objects)
+            with telemetry.within(function.traceparent if function.rolling_out else "", function.workspace):
+                await self._applying.apply(opened, uid, plan, objects)
         await self._follow(function, opened, plan, live, resting=resting)
 
     async def _follow(
-        self, function: Function, opened: Opened, plan: Plan | None, live: list[Instance], *, resting: bool
+        self, function: Function, opened: Opened, plan: Plan, live: list[Instance], *, resting: bool
     ) -> None:
         """Judge what there is now, and clean up behind a rollout that is over."""
         uid = function.uid
-        if plan is None:
-            return
         watching, namespace = opened.watching, plan.place.namespace
         pods = [one for one in watching.pods(uid) if one.namespace == namespace]
         staying = sum(not one.ending for one in pods)
@@ -212,10 +212,10 @@ class Apps:
 
     async def _render(
         self, function: Function, place: Place, made_of: tuple[Any, ...], *, resting: bool
-    ) -> tuple[Plan | None, list[Manifest] | None]:
+    ) -> tuple[Plan, list[Manifest]]:
         workload = await self._workload(function)
         if workload.target is not Target.KUBERNETES:
-            return None, None
+            raise _ElsewhereError
         app = app_of(function, workload, place, self._mesh, resting=resting)
         objects = render(app, self._options)
         plan = self._plans[function.uid] = plan_of(app, place, objects, made_of)
@@ -234,7 +234,8 @@ class Apps:
         """Remove a function from places; they are forgotten once nothing of it is seen there."""
         uid = function.uid
         for place in places:
-            opened = await self._clusters.open(place.context)
+            opened = self._clusters.open(place.context)
+            await opened.watching.ready()
             seen = [one for one in there_is(opened, uid, place.namespace).values() if not one.ending]
             if seen or (uid, place) not in self._removed:
                 await self._applying.remove(opened, uid, place.namespace)

@@ -65,8 +65,8 @@ class Clusters:
             self._reached[context] = Cluster(Transport(Access(self._source, context, self._clock)))
         return self._reached[context]
 
-    async def open(self, context: str) -> Opened:
-        """A cluster all of whose objects are known. Raises why it is not, as `Watching.ready` does."""
+    def open(self, context: str) -> Opened:
+        """A cluster that is watched from now on. Raises as `reach` does."""
         opened = self._opened.get(context)
         if opened is None:
             cluster = self.reach(context)
@@ -75,7 +75,6 @@ class Clusters:
             )
             if self._tasks is not None:
                 self._tasks.create_task(opened.watching.run())
-        await opened.watching.ready()
         return opened
 
     def known(self, context: str) -> Opened | None:

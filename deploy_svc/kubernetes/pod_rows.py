@@ -61,7 +61,7 @@ class PodRows:
                 changed += instances_of((), (), context, own, self._clock.now())
                 continue
             opened = self._clusters.known(context)
-            if opened is None or not opened.watching.is_whole:
+            if opened is None or not opened.watching.knows_pods:
                 continue
             pods = opened.watching.pods(function)
             answering = {one.uid for one in pods if opened.watching.takes_requests(one)}

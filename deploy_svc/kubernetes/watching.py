@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from deploy_svc.kubernetes import views
+from deploy_svc.kubernetes.app_spec import AppKind
 from deploy_svc.kubernetes.cluster import Cluster
 from deploy_svc.kubernetes.informers import Informer
 from deploy_svc.kubernetes.kinds import APPLIED_KINDS, ENDPOINTS, POD, SPIN_APP
@@ -52,32 +53,24 @@ class Watching:
             for informer in self._all():
                 tasks.create_task(informer.run())
 
-    async def ready(self) -> None:
-        """Returns once all there was is known. Raises why it is not, now or any more."""
+    async def ready(self, kind: AppKind | None = None) -> None:
+        """Returns once all that concerns apps of a kind is known (without one: of any). Raises why it is not."""
+        needed = [one for one in self._all() if kind is not AppKind.CONTAINER or one is not self._held[SPIN_APP.name]]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SYNC_S):
-                for informer in self._all():
+                for informer in needed:
                     await informer.tried.wait()
-        self.check()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all is known."""
-        return all(one.synced.is_set() and one.error is None for one in self._all())
-
-    @property
-    def knows_pods(self) -> bool:
-        """Whether it is known which pods there are, and which of them get requests."""
-        return all(one.synced.is_set() and one.error is None for one in (self._pod_informer, self._slices))
-
-    def check(self) -> None:
-        """Raises why not all is known."""
-        for informer in self._all():
+        for informer in needed:
             if informer.error is not None:
                 raise informer.error
             if not informer.synced.is_set():
                 message = f"The cluster of context '{self._context}' has not answered yet."
                 raise Unavailable("CLUSTER_UNAVAILABLE", message)
+
+    @property
+    def knows_pods(self) -> bool:
+        """Whether it is known which pods there are, and which of them get requests."""
+        return all(one.synced.is_set() and one.error is None for one in (self._pod_informer, self._slices))
 
     def objects(self, function: str) -> list[Held]:
         """What there is of a function, its pods and Secret apart."""

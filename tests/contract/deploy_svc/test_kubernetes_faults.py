@@ -13,7 +13,7 @@ from tests.support.cluster_target import UID, TestCluster, app, deploying
 from tests.support.deploy_harness import Client, DeployHarness, Watcher
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
-from tests.support.kubernetes import FakeKubernetes, Fault, Rule
+from tests.support.kubernetes import FakeKubernetes, Fault, NotReady, Rule
 
 SAID = answers("Functions on a cluster")
 _ALL = ("get", "list", "watch", "create", "patch", "delete", "deletecollection")
@@ -151,6 +151,41 @@ async def test_a_new_token_is_taken_without_a_word(
         await mesh.want(UID, 2, app(env={"A": "b"}), cluster=settings)
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 2, 60)
         assert not [one for one in mesh.registry.reports if "credentials" in one.message]
+
+
+async def test_one_kind_that_cannot_be_watched_holds_up_no_other(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness
+) -> None:
+    """A conversion webhook of SpinApps that is broken: they cannot be listed, nor watched."""
+    fake.install_spinkube()
+    fake.faults.add(Fault(500, times=None, resource="spinapps"))
+    async with mesh.here(), mesh.client() as client:
+        await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
+        await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, 60)
+        async with asyncio.TaskGroup() as tasks:
+            watcher = Watcher(client)
+            watching = tasks.create_task(watcher.run())
+            await eventually(watcher.accepting)
+            fake.kubelet.set_all(NotReady())
+            await eventually(lambda: not watcher.accepting())
+            watching.cancel()
+
+
+async def test_rows_are_written_while_what_makes_pods_cannot_be_watched(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness
+) -> None:
+    async with mesh.here(), mesh.client() as client:
+        await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
+        await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, 60)
+    for verb in ("list", "watch"):
+        fake.faults.add(Fault(500, times=None, verb=verb, resource="horizontalpodautoscalers"))
+    async with mesh.here(), mesh.client() as client, asyncio.TaskGroup() as tasks:
+        watcher = Watcher(client)
+        watching = tasks.create_task(watcher.run())
+        await eventually(watcher.accepting)
+        fake.kubelet.set_all(NotReady())
+        await eventually(lambda: not watcher.accepting())
+        watching.cancel()
 
 
 async def _has_tried(client: Client) -> bool:

@@ -191,9 +191,7 @@ async def test_without_a_current_context_functions_must_name_one(
         await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
         failed = await client.until(UID, f.DEPLOYMENT_STATE_FAILED)
         assert failed.message == answers("Functions on a cluster")["a deploy without a context where none is current"]
-        asked = pb.RenderManifestsRequest(
-            function=mesh.registry.functions[UID].function, revision=1, ask_cluster=True
-        )
+        asked = pb.RenderManifestsRequest(function=mesh.registry.functions[UID].function, revision=1, ask_cluster=True)
         with pytest.raises(FailedPrecondition, match="has no current context"):
             await client.deploy.RenderManifests(asked)
         await mesh.want(UID, 1, cluster=cluster.settings(app_name="hello", context="fake"))

@@ -83,7 +83,8 @@ def updated(before: Json | None, now: Json, node: Node, manager: Manager, time: 
     is told to own anything of.
     """
     if manager.subresource == "scale" and before and not any(_REPLICAS in one.paths for one in entries(before)):
-        return _write(now, entries(before))
+        _write(now, entries(before))
+        return
     old = _owned_paths(before, node) if before else {}
     new = _owned_paths(now, node)
     changed = {path for path, value in new.items() if path not in old or old[path] != value}
