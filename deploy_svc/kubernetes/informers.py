@@ -45,8 +45,8 @@ class Stale(Exception):
 
 
 class Informer(Generic[T]):
-    """All objects of a kind with some labels. `changed` is called with each one that came, changed or went,
-    `works_again` when the cluster answers that did not.
+    """All objects of a kind with some labels. `changed` is called with each one as it was and as it is (None: it is not
+    there), `works_again` when the cluster answers that did not.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Informer(Generic[T]):
         kind: Kind,
         selector: str,
         view: Callable[[Mapping[str, Any]], T],
-        changed: Callable[[T], None],
+        changed: Callable[[T | None, T | None], None],
         works_again: Callable[[], None],
     ) -> None:
         self._cluster, self._kind, self._selector = cluster, kind, selector
@@ -148,7 +148,7 @@ class Informer(Generic[T]):
             known = self._items.get(item.key)
             if known is not None and known.version <= item.version:
                 del self._items[item.key]
-                self._changed(item)
+                self._changed(known, None)
         else:
             self._keep(item)
 
@@ -156,7 +156,7 @@ class Informer(Generic[T]):
         known = self._items.get(item.key)
         if known is None or known.version < item.version:
             self._items[item.key] = item
-            self._changed(item)
+            self._changed(known, item)
 
     def _replace(self, items: dict[Key, T]) -> None:
         before, self._items = self._items, items
@@ -164,9 +164,8 @@ class Informer(Generic[T]):
         self.synced.set()
         self.tried.set()
         for key in before.keys() | items.keys():
-            item = items.get(key) or before[key]
             if before.get(key) != items.get(key):
-                self._changed(item)
+                self._changed(before.get(key), items.get(key))
 
 
 @contextlib.asynccontextmanager

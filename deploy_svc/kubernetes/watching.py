@@ -34,7 +34,6 @@ class Watching:
         self._pods: dict[str, dict[Key, Pod]] = defaultdict(dict)
         self._owners: dict[str, str] = {}
         self._ready: dict[str, dict[Key, bool]] = defaultdict(dict)
-        self._in_slice: dict[Key, frozenset[str]] = {}
         selector = f"{MESH_LABEL}={mesh}"
         self._held = {
             kind.name: Informer(
@@ -99,41 +98,40 @@ class Watching:
     def _all(self) -> list[Informer[Any]]:
         return [*self._held.values(), self._pod_informer, self._slices]
 
-    def _object_changed(self, item: Held) -> None:
-        there = self._held[item.kind].get(item.key)
-        of_function, key = self._objects[item.function_uid], (item.kind, item.key)
-        if there is None:
-            of_function.pop(key, None)
-            if not of_function:
-                del self._objects[item.function_uid]
-        else:
-            of_function[key] = there
-        self._changed(item.function_uid)
+    def _object_changed(self, before: Held | None, now: Held | None) -> None:
+        if before is not None:
+            _drop(self._objects, before.function_uid, (before.kind, before.key))
+        if now is not None:
+            self._objects[now.function_uid][now.kind, now.key] = now
+        self._tell(before, now)
 
-    def _pod_changed(self, item: Pod) -> None:
-        there = self._pod_informer.get(item.key)
-        pods = self._pods[item.function_uid]
-        if there is None:
-            pods.pop(item.key, None)
-            self._owners.pop(item.uid, None)
-            if not pods:
-                del self._pods[item.function_uid]
-        else:
-            pods[item.key] = there
-            self._owners[there.uid] = there.function_uid
-        self._changed(item.function_uid)
+    def _pod_changed(self, before: Pod | None, now: Pod | None) -> None:
+        if before is not None:
+            _drop(self._pods, before.function_uid, before.key)
+            self._owners.pop(before.uid, None)
+        if now is not None:
+            self._pods[now.function_uid][now.key] = now
+            self._owners[now.uid] = now.function_uid
+        self._tell(before, now)
 
-    def _slice_changed(self, item: Slice) -> None:
-        there = self._slices.get(item.key)
-        before = self._in_slice.pop(item.key, frozenset())
-        now = frozenset(there.pods) if there is not None else frozenset()
-        if now:
-            self._in_slice[item.key] = now
-        for uid in before - now:
-            self._ready[uid].pop(item.key, None)
-            if not self._ready[uid]:
-                del self._ready[uid]
-        for uid in now:
-            self._ready[uid][item.key] = there is not None and there.pods[uid]
-        for owner in {self._owners[uid] for uid in before | now if uid in self._owners}:
+    def _tell(self, before: Held | Pod | None, now: Held | Pod | None) -> None:
+        for uid in dict.fromkeys(one.function_uid for one in (before, now) if one is not None):
+            self._changed(uid)
+
+    def _slice_changed(self, before: Slice | None, now: Slice | None) -> None:
+        if before is not None:
+            for uid in before.pods:
+                _drop(self._ready, uid, before.key)
+        if now is not None:
+            for uid, ready in now.pods.items():
+                self._ready[uid][now.key] = ready
+        concerned = {uid for one in (before, now) if one is not None for uid in one.pods}
+        for owner in {self._owners[uid] for uid in concerned if uid in self._owners}:
             self._changed(owner)
+
+
+def _drop(index: dict[str, dict[Any, Any]], uid: str, key: Any) -> None:
+    """Take an entry out, and what is empty then."""
+    index[uid].pop(key, None)
+    if not index[uid]:
+        del index[uid]
