@@ -185,7 +185,7 @@ class Apps:
         uid = function.uid
         watching, namespace = opened.watching, plan.place.namespace
         pods = [one for one in watching.pods(uid) if one.namespace == namespace]
-        staying = sum(not one.ending for one in pods)
+        staying = sum(not (one.ending or one.over) for one in pods)
         if plan.scaled_apart:
             await self._applying.scale_apart(opened, plan, staying)
         answering = frozenset(one.uid for one in pods if watching.takes_requests(one))

@@ -15,8 +15,6 @@ from deploy_svc.kubernetes.names import handle, instance_uid
 from deploy_svc.kubernetes.rollout import end_in_words
 from deploy_svc.kubernetes.views import Pod
 
-_GONE = ("Succeeded", "Failed")
-
 
 def instances_of(
     pods: Sequence[Pod], answering: Collection[str], context: str, known: Mapping[str, Instance], now: datetime
@@ -31,8 +29,8 @@ def instances_of(
     for pod in pods:
         uid = instance_uid(pod.uid, pod.restarts)
         row = known.get(uid)
-        if row is not None and not row.live:
-            continue
+        if (row is None and pod.over) or (row is not None and not row.live):
+            continue  # what ended is told once, also of a pod that stays and whose row is gone
         if row is not None and _has_ended(pod):
             changed[uid] = _ended(row, InstanceState.FAILED, end_in_words(pod), now)
             continue
@@ -54,7 +52,7 @@ def instances_of(
 
 
 def _has_ended(pod: Pod) -> bool:
-    return pod.phase in _GONE or (pod.ended is not None and not pod.running)
+    return pod.over or (pod.ended is not None and not pod.running)
 
 
 def _instance(pod: Pod, uid: str, context: str, row: Instance | None, answers: bool, now: datetime) -> Instance:

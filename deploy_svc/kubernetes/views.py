@@ -102,6 +102,11 @@ class Pod:
     memory: str = ""
 
     @property
+    def over(self) -> bool:
+        """Whether nothing will run in it any more, as in one that was evicted."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
     def key(self) -> Key:
         """Namespace and name."""
         return self.namespace, self.name

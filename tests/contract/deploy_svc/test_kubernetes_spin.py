@@ -13,7 +13,7 @@ from tests.support.cluster_target import BAD_IMAGE, UID, TestCluster, app, deplo
 from tests.support.deploy_harness import Client, DeployHarness
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
-from tests.support.kubernetes import FakeKubernetes, Starting, image_pull_back_off
+from tests.support.kubernetes import Evicted, FakeKubernetes, Starting, image_pull_back_off
 
 
 @pytest.fixture
@@ -148,3 +148,22 @@ async def test_scale_to_zero_and_back(
     await eventually(rests)
     await mesh.want(UID, 2, app(runtime=runtime), cluster=settings, instances=0, idle_ttl_s=3600)
     await client.until(UID, f.DEPLOYMENT_STATE_READY, 2)
+
+
+async def test_a_pod_that_failed_keeps_no_component_asleep(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, client: Client
+) -> None:
+    fake.install_spinkube()
+    settings = cluster.settings(app_name="hello")
+    await mesh.want(UID, 1, app(runtime=f.RUNTIME_SPIN), cluster=settings, instances=0, idle_ttl_s=3600)
+    await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
+    evicted = fake.list("pods", "apps")[0]["metadata"]["name"]
+    fake.kubelet.set("apps", evicted, Evicted())
+    await eventually(lambda: len(fake.list("pods", "apps")) == 2)
+    await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
+    await mesh.want(UID, 1, cluster=settings, instances=0, idle_ttl_s=0.5)
+    await eventually(lambda: [one["metadata"]["name"] for one in fake.list("pods", "apps")] == [evicted])
+    await eventually(lambda: _says(client, "Scaled to zero"))
+    await mesh.want(UID, 1, cluster=settings, instances=0, idle_ttl_s=3600)
+    await client.endpoints.ActivateFunction(endpoint_pb.ActivateFunctionRequest(function_uid=UID))
+    await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)

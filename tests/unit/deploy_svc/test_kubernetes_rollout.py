@@ -163,6 +163,14 @@ def test_a_pod_that_failed_before_anybody_saw_it_run() -> None:
     assert rows(known=(retired,))[0].message == "stuck"
 
 
+def test_a_pod_that_is_over_and_stays_does_not_come_back() -> None:
+    [ready] = rows(pod(), answering=("hello-a",))
+    over = pod(phase="Failed", running=False, message="Evicted")
+    [failed] = rows(over, known=(ready,))
+    assert failed.state is InstanceState.FAILED and failed.message == "Evicted."
+    assert rows(over) == [], "its row has been purged"
+
+
 def test_who_rests() -> None:
     clock = FakeClock()
     activity = Activity(clock)
