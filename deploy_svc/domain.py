@@ -134,16 +134,21 @@ class Function:
         return self.name.split("/")[1]
 
     @property
+    def was_ready(self) -> bool:
+        """Whether the revision that is wanted now is the one that last had all its instances ready."""
+        return self.last_ready_revision == self.revision
+
+    @property
     def rolling_out(self) -> bool:
         """Whether what starts now is what somebody asked for, and not the replacement of what has ended."""
         if self.state is DeploymentState.STARTING:
-            return self.last_ready_revision != self.revision
+            return not self.was_ready
         return self.state in (DeploymentState.NONE, DeploymentState.PENDING)
 
     @property
     def may_rest(self) -> bool:
         """Whether it may be scaled to zero: what serves has once been ready, and no instance has to be there."""
-        return self.min_instances == 0 and self.last_ready_revision == self.revision
+        return self.min_instances == 0 and self.was_ready
 
     @property
     def wanted_instances(self) -> int:

@@ -213,7 +213,7 @@ class Reconciler:
 
 def _known_here(function: Function) -> int:
     """The revision that has been ready, unless that was on a cluster, where it still is."""
-    return function.last_ready_revision if function.last_ready_revision == function.revision else 0
+    return function.last_ready_revision if function.was_ready else 0
 
 
 def _new_instance(function: Function, revision: int, now: datetime) -> Instance:

@@ -74,7 +74,7 @@ def step_aside(situation: Situation, now: datetime) -> Decision:
     """
     function = situation.function
     live = [i for i in situation.instances if i.live]
-    if function.wanted_instances == 0 or function.last_ready_revision == function.revision:
+    if function.wanted_instances == 0 or function.was_ready:
         return _wind_down(situation, live, now)
     kill, wait_until = _drained(live, situation.released, now)
     return Decision(state=function.state, kill=kill, look_again_at=wait_until)

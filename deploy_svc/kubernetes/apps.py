@@ -103,7 +103,7 @@ class Apps:
             return self.is_placed(function.uid)
         revision, target = self._targets.get(function.uid, (0, None))
         if revision != function.revision:
-            if function.target is Target.KUBERNETES and self.is_placed(function.uid) and _was_ready(function):
+            if function.target is Target.KUBERNETES and self.is_placed(function.uid) and function.was_ready:
                 return True
             try:
                 target = (await self._workload(function)).target
@@ -148,7 +148,7 @@ class Apps:
         try:
             if serves:
                 await self._serve(function, place, live)
-            elif not function.wanted_instances or (_was_ready(function) and function.state in _SETTLED):
+            elif not function.wanted_instances or (function.was_ready and function.state in _SETTLED):
                 await self._leave(function, set(self._places.get(uid, ())))
             self._failures.pop(uid, None)
         except _ElsewhereError:
@@ -291,13 +291,9 @@ class Apps:
             self._queue.add_later(uid, delay_s)
 
 
-def _was_ready(function: Function) -> bool:
-    return function.last_ready_revision == function.revision
-
-
 def _verdict_of(error: MeshError, function: Function) -> Verdict:
     """What is told where the cluster refuses or is silent. What serves goes on serving."""
-    serves = _was_ready(function) and function.state in _SETTLED
+    serves = function.was_ready and function.state in _SETTLED
     if isinstance(error, Unavailable):
         state = function.state if serves else DeploymentState.PENDING
         return Verdict(state, function.message if serves else error.message)

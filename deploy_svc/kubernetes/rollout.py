@@ -37,17 +37,20 @@ class Verdict:
 def judge(function: Function, wanted: int, seen: Seen) -> Verdict:
     """How the function's app is when `wanted` pods are; with 0 it rests."""
     if wanted == 0:
-        return Verdict(DeploymentState.IDLE, RESTS, all_ready=function.last_ready_revision == function.revision)
+        return Verdict(DeploymentState.IDLE, RESTS, all_ready=function.was_ready)
     own = [one for one in seen.pods if one.revision == function.revision and not one.ending]
     answering = [one for one in own if one.uid in seen.answering]
     current = seen.main is not None and seen.main.current
-    if current and len(answering) >= wanted:
+    enough, late = len(answering) >= wanted, current and _overdue(seen.main)
+    if current and enough and not late:
         return Verdict(DeploymentState.READY, all_ready=True)
     trouble = _trouble(seen.main if current else None, [one for one in own if one.uid not in seen.answering])
+    if enough and late and not trouble:
+        trouble = "what was changed last makes no progress."
     told = _progress(function.revision, len(answering), wanted, trouble)
-    if current and _overdue(seen.main):
+    if late and not function.was_ready:
         return Verdict(DeploymentState.FAILED, told + _who_serves(function.revision, seen))
-    if trouble and function.last_ready_revision == function.revision and seen.answering:
+    if function.was_ready and (trouble or late):  # also by a change of its settings, which makes no revision
         return Verdict(DeploymentState.DEGRADED, told)
     return Verdict(DeploymentState.STARTING, told)
 

@@ -107,6 +107,27 @@ def test_what_was_ready_and_serves_is_degraded() -> None:
     assert verdict.message.endswith("It exited with code 1. It was started 2 times again (CrashLoopBackOff).")
 
 
+def test_a_change_of_settings_alone_that_makes_no_progress_is_told() -> None:
+    was = function(last_ready_revision=4)
+    stuck = pod("hello-b", waiting="CreateContainerConfigError", running=False, message="no such account")
+    verdict = judge(was, 1, seen(pod(), stuck, answering=("hello-a",), conditions=(LATE,)))
+    assert (verdict.state, verdict.all_ready) == (DeploymentState.DEGRADED, False)
+    assert "pod hello-b: its container cannot be started" in verdict.message
+    verdict = judge(was, 1, seen(pod(), answering=("hello-a",), conditions=(LATE,)))
+    assert verdict.message == "1 of 1 pod of revision 4 answer; what was changed last makes no progress."
+    refused = Condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota")
+    verdict = judge(was, 1, seen(pod(), answering=("hello-a",), conditions=(LATE, refused)))
+    assert verdict.message.endswith("the cluster makes no pods: exceeded quota.")
+
+
+def test_what_was_ready_and_is_wholly_down_is_degraded() -> None:
+    bad = pod(waiting="CrashLoopBackOff", ended=Ended(1), running=False, restarts=2)
+    assert judge(function(last_ready_revision=4), 1, seen(bad)).state is DeploymentState.DEGRADED
+    assert judge(function(last_ready_revision=3), 1, seen(bad)).state is DeploymentState.STARTING
+    starts = pod(running=False, ready=False)
+    assert judge(function(last_ready_revision=4), 1, seen(starts)).state is DeploymentState.STARTING
+
+
 def test_rest() -> None:
     verdict = judge(function(last_ready_revision=4), 0, seen())
     assert verdict.state is DeploymentState.IDLE and verdict.all_ready
