@@ -50,8 +50,10 @@ class Elsewhere(Protocol):
         """
         ...
 
-    async def at_home(self) -> set[str]:
-        """Functions that are there as they should be, with nothing left here: they need only be looked at there."""
+    async def begin(self) -> set[str]:
+        """Functions that are there as they should be, with nothing left here: they are looked at there, and need not be
+        here.
+        """
         ...
 
     def is_placed(self, uid: str) -> bool:
@@ -59,7 +61,7 @@ class Elsewhere(Protocol):
         ...
 
     def look(self, uid: str) -> None:
-        """Look at a function as soon as possible."""
+        """Look at a function as soon as possible: something of it may have changed."""
         ...
 
 

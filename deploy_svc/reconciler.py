@@ -66,11 +66,9 @@ class Reconciler:
 
     async def run(self) -> None:
         """Work until cancelled; begins with every function there is."""
-        elsewhere = await self._elsewhere.at_home() if self._elsewhere is not None else set()
+        elsewhere = await self._elsewhere.begin() if self._elsewhere is not None else set()
         for uid in await self._store.function_uids():
-            if self._elsewhere is not None and uid in elsewhere:
-                self._elsewhere.look(uid)
-            else:
+            if uid not in elsewhere:
                 self._queue.add(uid)
         async with asyncio.TaskGroup() as tasks:
             self._starting.attach(tasks)

@@ -13,6 +13,7 @@ from deploy_svc.kubernetes.app_spec import Place
 from deploy_svc.tables import functions, instances, placements
 from mesh.db import Database, next_version
 
+Situation = tuple[Function, list[Instance]]
 _OWN = ("state", "address", "ready_at", "draining_at", "ended_at", "message")
 
 
@@ -46,17 +47,27 @@ class AppStore:
         async with self._db.write() as conn:
             await conn.execute(placements.delete().where(*_is(function, place)))
 
-    async def at_home(self) -> set[str]:
-        """Functions that have been ready on a cluster as they should be now, and have nothing on this machine."""
+    async def at_home(self) -> dict[str, Situation]:
+        """Functions that have been ready on a cluster as they should be now, and have nothing on this machine: the
+        situation of each, all of them read at once.
+        """
         f, i = functions.c, instances.c
         placed = sa.select(placements.c.function_uid)
         local = sa.select(i.function_uid).where(i.live, i.target != Target.KUBERNETES.value)
         wanted = (f.target == Target.KUBERNETES.value, f.running, ~f.deleted, f.revision > 0)
-        query = sa.select(f.uid).where(*wanted, f.last_ready_revision == f.revision, f.uid.in_(placed))
+        ready = (*wanted, f.last_ready_revision == f.revision, f.uid.in_(placed), f.uid.not_in(local))
+        own = sa.select(instances).where(
+            i.target == Target.KUBERNETES.value, i.function_uid.in_(sa.select(f.uid).where(*ready))
+        )
         async with self._db.read() as conn:
-            return set((await conn.execute(query.where(f.uid.not_in(local)))).scalars())
+            chosen = (await conn.execute(sa.select(functions).where(*ready))).all()
+            found: dict[str, Situation] = {row.uid: (rows.to_function(row), []) for row in chosen}
+            for row in await conn.execute(own):
+                if row.function_uid in found:
+                    found[row.function_uid][1].append(rows.to_instance(row))
+        return found
 
-    async def situation(self, uid: str) -> tuple[Function, list[Instance]] | None:
+    async def situation(self, uid: str) -> Situation | None:
         """A function, and all rows of its pods: the live ones and those that ended lately."""
         c = instances.c
         own = sa.select(instances).where(c.function_uid == uid, c.target == Target.KUBERNETES.value)

@@ -12,7 +12,7 @@ from typing import Any
 from deploy_svc.clusters import Around
 from deploy_svc.domain import DeploymentState, Function, Instance, Target, Workload
 from deploy_svc.kubernetes.app_spec import Defaults, Place, app_of, place_of
-from deploy_svc.kubernetes.app_store import AppStore
+from deploy_svc.kubernetes.app_store import AppStore, Situation
 from deploy_svc.kubernetes.applying import Applying, Plan, plan_of, there_is
 from deploy_svc.kubernetes.clusters import Clusters, Opened
 from deploy_svc.kubernetes.kinds import POD
@@ -65,6 +65,7 @@ class Apps:
         self._removed: set[tuple[str, Place]] = set()
         self._failures: dict[str, int] = {}
         self._due: dict[str, float] = {}
+        self._first: dict[str, Situation] = {}  # as it was at the start, until it is looked at
         self._resting = Resting(around.activity, around.clock)
         clusters.works_again = self._look_at_failed
 
@@ -81,12 +82,17 @@ class Apps:
         finally:
             await self._clusters.close()
 
-    async def at_home(self) -> set[str]:
-        """Functions with which nobody else has anything to do."""
-        return await self._app_store.at_home()
+    async def begin(self) -> set[str]:
+        """Look at functions with which nobody else has anything to do, and tell which these are."""
+        self._first = await self._app_store.at_home()
+        at_home = set(self._first)
+        for uid in at_home:
+            self._queue.add(uid)
+        return at_home
 
     def look(self, uid: str) -> None:
-        """Look at a function as soon as possible."""
+        """Look at a function as soon as possible: its rows may have changed."""
+        self._first.pop(uid, None)
         self._queue.add(uid)
 
     def is_placed(self, uid: str) -> bool:
@@ -128,7 +134,7 @@ class Apps:
 
     async def reconcile(self, uid: str) -> None:
         """Look at one function once."""
-        found = await self._app_store.situation(uid)
+        found = self._first.pop(uid, None) or await self._app_store.situation(uid)
         if found is None:
             for cache in (self._places, *self._caches()):
                 cache.pop(uid, None)

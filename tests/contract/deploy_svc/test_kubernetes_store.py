@@ -94,14 +94,17 @@ async def test_who_is_at_home_on_a_cluster(store: Store, apps: AppStore) -> None
         function = await store.function(uid)
         assert function is not None
         await store.settle(function, DeploymentState.READY, "", ready_revision=1, forgive=(), now=NOW)
-    assert await apps.at_home() == set()
+    assert await apps.at_home() == {}
     for uid in (UID, OTHER):
         await apps.place(uid, HERE)
     await apps.write(UID, [pod()])
-    assert await apps.at_home() == {UID, OTHER}
+    await apps.write(OTHER, [pod("in-3", function_uid=OTHER), pod("in-4", function_uid=OTHER)])
+    at_home = await apps.at_home()
+    assert at_home == {uid: await apps.situation(uid) for uid in (UID, OTHER)}
+    assert [len(pods) for _, pods in at_home.values()] in ([1, 2], [2, 1])
     await store.add_instance(Instance("in-2", UID, 1, Target.PROCESS, InstanceState.STARTING, NOW))
     await store.apply(desired(2, uid=OTHER, revision=2), NOW)
-    assert await apps.at_home() == set()
+    assert await apps.at_home() == {}
 
 
 async def test_pods_are_rows(store: Store, apps: AppStore) -> None:
