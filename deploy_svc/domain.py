@@ -20,6 +20,10 @@ class Target(StrEnum):
     KUBERNETES = "kubernetes"
 
 
+LOCAL_TARGETS = frozenset(Target) - {Target.KUBERNETES}
+"""Those whose instances this mesh starts, probes and stops, and no cluster."""
+
+
 class Runtime(StrEnum):
     """What a function's code is written for."""
 
@@ -190,7 +194,7 @@ class Instance:
     @property
     def is_ours(self) -> bool:
         """Whether this mesh starts, probes and stops it, and not a cluster."""
-        return self.target is not Target.KUBERNETES
+        return self.target in LOCAL_TARGETS
 
     @property
     def answers_probes(self) -> bool:

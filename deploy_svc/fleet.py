@@ -75,7 +75,7 @@ class Fleet:
             await wait_for_wake(self._wake, self._interval_s)
 
     async def _look(self, target: Target, driver: Driver) -> None:
-        rows = {i.uid: i for i in await self._store.live_instances() if i.target is target}
+        rows = {i.uid: i for i in await self._store.live_instances([target])}
         seen = await driver.observe()  # after the rows: what is seen and has no row now has none at all
         self._seen[target] = seen
         for uid in rows.keys() & seen.keys():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from deploy_svc.domain import FailureKind, Instance, InstanceState
+from deploy_svc.domain import LOCAL_TARGETS, FailureKind, Instance, InstanceState
 from deploy_svc.ports import Prober
 from deploy_svc.store import Store
 from mesh.clock import Clock
@@ -50,8 +50,8 @@ class Health:
 
     async def look(self) -> None:
         """Probe all of them once."""
-        live = await self._store.live_instances()
-        ready = [i for i in live if i.state is InstanceState.READY and not i.retired and i.is_ours]
+        live = await self._store.live_instances(LOCAL_TARGETS)
+        ready = [i for i in live if i.state is InstanceState.READY and not i.retired]
         known = {i.uid for i in ready}
         self._silent_since = {uid: at for uid, at in self._silent_since.items() if uid in known}
         at_once = asyncio.Semaphore(_AT_ONCE)

@@ -139,10 +139,13 @@ class Store:
             row = (await conn.execute(sa.select(instances).where(instances.c.uid == uid))).one_or_none()
         return None if row is None else rows.to_instance(row)
 
-    async def live_instances(self) -> list[Instance]:
-        """All live instances."""
+    async def live_instances(self, targets: Collection[Target] = ()) -> list[Instance]:
+        """All live instances, or those on some targets."""
+        query = sa.select(instances).where(instances.c.live)
+        if targets:
+            query = query.where(instances.c.target.in_([one.value for one in targets]))
         async with self._db.read() as conn:
-            return [rows.to_instance(one) for one in await conn.execute(sa.select(instances).where(instances.c.live))]
+            return [rows.to_instance(one) for one in await conn.execute(query)]
 
     async def uncleaned(self) -> list[Instance]:
         """Ended instances of which the driver may still hold something."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy_svc.app import MIGRATIONS
-from deploy_svc.domain import ClusterSettings, DeploymentState, Instance, InstanceState, Target
+from deploy_svc.domain import LOCAL_TARGETS, ClusterSettings, DeploymentState, Instance, InstanceState, Target
 from deploy_svc.kubernetes.app_spec import Place
 from deploy_svc.kubernetes.app_store import AppStore
 from deploy_svc.store import Desired, Store
@@ -114,6 +114,9 @@ async def test_pods_are_rows(store: Store, apps: AppStore) -> None:
     await apps.write(UID, [pod()])
     ready = pod(state=InstanceState.READY, address="10.0.0.1:8080", ready_at=NOW)
     await apps.write(UID, [ready])
+    assert [one.uid for one in await store.live_instances([Target.KUBERNETES])] == ["in-1"]
+    assert [one.uid for one in await store.live_instances(LOCAL_TARGETS)] == ["in-2"]
+    assert len(await store.live_instances()) == 2
     await store.change_instance("in-1", retired="stuck")
     found = await apps.situation(UID)
     assert found is not None and [one.uid for one in found[1]] == ["in-1"]
