@@ -8,7 +8,7 @@ from typing import Any
 
 from deploy_svc.kubernetes.app_spec import App, AppKind, Place
 from deploy_svc.kubernetes.clusters import Opened
-from deploy_svc.kubernetes.kinds import AUTOSCALER, BUDGET, BY_NAME, DEPLOYMENT, SECRET, SERVICE, SPIN_APP, Kind
+from deploy_svc.kubernetes.kinds import AUTOSCALER, BY_NAME, DEPLOYMENT, SECRET, SERVICE, SPIN_APP, Kind
 from deploy_svc.kubernetes.manifests import Manifest
 from deploy_svc.kubernetes.names import APPLIED, FUNCTION_LABEL, MESH_LABEL, secret_name
 from deploy_svc.kubernetes.views import Held
@@ -18,7 +18,6 @@ from mesh.logs import get_logger
 
 log = get_logger(__name__)
 ObjectKey = tuple[str, str]  # kind and name
-_REMOVED = (AUTOSCALER, BUDGET, SERVICE, SPIN_APP, DEPLOYMENT, SECRET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +107,6 @@ class Applying:
             await opened.cluster.delete(BY_NAME[one.kind], namespace, one.name)
             if one.secret not in ("", plan.secret):
                 await opened.cluster.delete(SECRET, namespace, one.secret)
-
-    async def remove(self, opened: Opened, function: str, namespace: str) -> None:
-        """Delete all that carries the function's label in a namespace."""
-        selector = f"{MESH_LABEL}={self._mesh},{FUNCTION_LABEL}={function}"
-        log.info("app_removed", function=function, namespace=namespace, context=opened.cluster.context)
-        for kind in _REMOVED:
-            await opened.cluster.delete_all(kind, namespace, selector)
 
     async def _end_autoscaling(self, opened: Opened, plan: Plan, there: Mapping[ObjectKey, Held]) -> bool:
         """Whether the cluster has chosen the number of pods until now, and shall not any more.

@@ -18,6 +18,7 @@ from deploy_svc.kubernetes.clusters import Clusters, Opened
 from deploy_svc.kubernetes.kinds import POD
 from deploy_svc.kubernetes.manifests import Manifest, Options, render
 from deploy_svc.kubernetes.names import parse_handle
+from deploy_svc.kubernetes.places import Places
 from deploy_svc.kubernetes.pod_rows import PodRows
 from deploy_svc.kubernetes.resting import Resting
 from deploy_svc.kubernetes.rollout import Seen, Verdict, judge
@@ -57,12 +58,10 @@ class Apps:
         self._a, self._queue, self._clusters = around, queue, clusters
         self._app_store, self._rows = app_store, rows
         self._defaults, self._options, self._mesh = defaults, options, mesh
-        self._applying = Applying(mesh, self._place)
-        self._places: dict[str, set[Place]] = {}
-        self._loaded = asyncio.Event()
+        self._places = Places(mesh, app_store, rows, clusters, self._left)
+        self._applying = Applying(mesh, self._places.add)
         self._targets: dict[str, tuple[int, Target]] = {}
         self._plans: dict[str, Plan] = {}
-        self._removed: set[tuple[str, Place]] = set()
         self._failures: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._first: dict[str, Situation] = {}  # as it was at the start, until it is looked at
@@ -71,8 +70,7 @@ class Apps:
 
     async def run(self) -> None:
         """Work until cancelled; what there is to look at, the reconciler says."""
-        self._places = await self._app_store.placements()
-        self._loaded.set()
+        await self._places.load()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._clusters.attach(tasks)
@@ -97,14 +95,14 @@ class Apps:
 
     def is_placed(self, uid: str) -> bool:
         """Whether there may be anything of a function on a cluster."""
-        return bool(self._places.get(uid))
+        return bool(self._places.of(uid))
 
     async def runs(self, function: Function) -> bool:
         """Whether a function belongs on a cluster, or only has to be taken off one.
 
         Raises Unavailable or DeadlineExceeded where only the registry could tell, and does not.
         """
-        await self._loaded.wait()
+        await self._places.loaded.wait()
         if not function.wanted_instances:
             return self.is_placed(function.uid)
         revision, target = self._targets.get(function.uid, (0, None))
@@ -136,13 +134,14 @@ class Apps:
         """Look at one function once."""
         found = self._first.pop(uid, None) or await self._app_store.situation(uid)
         if found is None:
-            for cache in (self._places, *self._caches()):
+            for cache in self._caches():
                 cache.pop(uid, None)
+            self._places.forget(uid)
             self._resting.forget(uid)
             return
         function, known = found
         place = place_of(function.cluster, self._defaults)
-        contexts = {one.context for one in self._places.get(uid, ())}
+        contexts = {one.context for one in self._places.of(uid)}
         try:
             serves = bool(function.wanted_instances) and await self.runs(function)
         except _SILENT as error:
@@ -155,7 +154,7 @@ class Apps:
             if serves:
                 await self._serve(function, place, live)
             elif not function.wanted_instances or (function.was_ready and function.state in _SETTLED):
-                await self._leave(function, set(self._places.get(uid, ())))
+                await self._leave(uid, self._places.of(uid))
             self._failures.pop(uid, None)
         except _ElsewhereError:
             self._a.requeue(uid)
@@ -163,6 +162,8 @@ class Apps:
             log.info("app_not_brought", function=uid, reason=error.reason, why=error.message)
             if serves:
                 await self._settle(function, _verdict_of(error, function))
+            elif not function.wanted_instances:
+                await self._settle(function, Verdict(function.state, error.message))
             self._try_again(uid)
 
     async def _serve(self, function: Function, place: Place, live: list[Instance]) -> None:
@@ -211,7 +212,7 @@ class Apps:
         """Remove what a rollout that is over has left behind. That this fails says nothing about what serves."""
         try:
             await self._applying.tidy(opened, function.uid, plan)
-            await self._leave(function, self._places.get(function.uid, set()) - {plan.place})
+            await self._leave(function.uid, self._places.of(function.uid) - {plan.place})
         except MeshError as error:
             log.warning("app_not_cleaned_up", function=function.uid, reason=error.reason, why=error.message)
             self._later(function.uid, _CLEAN_UP_S)
@@ -232,31 +233,13 @@ class Apps:
         self._targets[function.uid] = (function.revision, workload.target)
         return workload
 
-    async def _place(self, uid: str, place: Place) -> None:
-        await self._app_store.place(uid, place)
-        self._places.setdefault(uid, set()).add(place)
+    async def _leave(self, uid: str, places: frozenset[Place]) -> None:
+        if not await self._places.leave(uid, places):
+            self._later(uid, _SOON_S)
 
-    async def _leave(self, function: Function, places: set[Place]) -> None:
-        """Remove a function from places; they are forgotten once nothing of it is seen there."""
-        uid = function.uid
-        for place in places:
-            opened = self._clusters.open(place.context)
-            await opened.watching.ready()
-            seen = [one for one in there_is(opened, uid, place.namespace).values() if not one.ending]
-            if seen or (uid, place) not in self._removed:
-                await self._applying.remove(opened, uid, place.namespace)
-                self._removed.add((uid, place))
-            pods = [one for one in opened.watching.pods(uid) if one.namespace == place.namespace]
-            if pods or there_is(opened, uid, place.namespace):
-                self._later(uid, _SOON_S)
-                continue
-            found = await self._app_store.situation(uid)
-            await self._rows.sync(uid, {place.context}, found[1] if found else ())
-            await self._app_store.displace(uid, place)
-            self._places.get(uid, set()).discard(place)
-            self._removed.discard((uid, place))
-            self._a.requeue(uid)
-            self._a.reports.notify()
+    def _left(self, uid: str) -> None:
+        self._a.requeue(uid)
+        self._a.reports.notify()
 
     async def _replace_retired(self, opened: Opened, live: list[Instance]) -> None:
         """Have pods replaced whose instances shall get no requests any more."""

@@ -138,6 +138,32 @@ async def test_to_another_cluster(cluster: TestCluster, mesh: DeployHarness) -> 
             assert not second.list("pods", "apps") and not second.list("deployments", "apps")
 
 
+async def test_a_cluster_that_is_down_keeps_no_other_from_being_emptied(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness
+) -> None:
+    with FakeKubernetes(namespaces=("apps",)) as second:
+        second.kubeconfig(cluster.kubeconfig, "second")
+        there = cluster.settings(app_name="hello", context="second")
+        async with mesh.here(), mesh.client() as client:
+            await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
+            await answers_only_on(client, f.TARGET_KUBERNETES, 1)
+            fake.stop()
+            await mesh.want(UID, 1, cluster=there)
+            await eventually(lambda: second.list("pods", "apps"))
+            await mesh.want(UID, 1, cluster=there, deleted=True)
+            await eventually(lambda: not second.list("deployments", "apps"))
+            assert UID not in mesh.registry.deleted
+
+            async def told() -> bool:
+                assert "The cluster of context 'fake' does not answer" in mesh.registry.reports[-1].message
+                return True
+
+            await eventually(told)
+            fake.start()
+            await eventually(lambda: UID in mesh.registry.deleted)
+            assert await cluster.objects() == {}
+
+
 async def test_away_from_a_cluster_that_is_not_known_any_more(
     cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness
 ) -> None:
