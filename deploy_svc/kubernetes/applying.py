@@ -11,6 +11,7 @@ from deploy_svc.kubernetes.clusters import Opened
 from deploy_svc.kubernetes.kinds import AUTOSCALER, BY_NAME, DEPLOYMENT, SECRET, SERVICE, SPIN_APP, Kind
 from deploy_svc.kubernetes.manifests import Manifest
 from deploy_svc.kubernetes.names import APPLIED, FUNCTION_LABEL, MESH_LABEL, secret_name
+from deploy_svc.kubernetes.names import SECRET as SECRET_OF
 from deploy_svc.kubernetes.views import Held
 from mesh import telemetry
 from mesh.errors import Aborted, FailedPrecondition
@@ -81,10 +82,8 @@ class Applying:
             for manifest in objects:
                 key = _key(manifest)
                 if key in stale or (manifest["kind"] == SECRET.name and plan.main in stale):
+                    manifest = _still_naming(manifest, there.get(key))
                     opened.watching.wrote(await cluster.apply(manifest, was_autoscaled=was_autoscaled))
-            before = there.get(plan.main)
-            if before is not None and before.secret not in ("", plan.secret):
-                await cluster.delete(SECRET, plan.place.namespace, before.secret)
         log.info("app_applied", function=function, app=plan.name, objects=len(stale), context=cluster.context)
 
     async def scale_apart(self, opened: Opened, plan: Plan, pods: int) -> None:
@@ -101,12 +100,17 @@ class Applying:
         """Remove what an earlier state of the function was made of, in the place where it is now."""
         namespace = plan.place.namespace
         for key, one in there_is(opened, function, namespace).items():
-            if key in plan.applied or one.ending:
+            if one.ending:
                 continue
-            log.info("app_object_removed", function=function, kind=one.kind, name=one.name)
-            await opened.cluster.delete(BY_NAME[one.kind], namespace, one.name)
-            if one.secret not in ("", plan.secret):
+            if one.secret not in ("", plan.secret):  # before what names it: nobody could tell its name then
                 await opened.cluster.delete(SECRET, namespace, one.secret)
+                if key in plan.applied:
+                    opened.watching.wrote(
+                        await opened.cluster.unmark(BY_NAME[one.kind], namespace, one.name, SECRET_OF)
+                    )
+            if key not in plan.applied:
+                log.info("app_object_removed", function=function, kind=one.kind, name=one.name)
+                await opened.cluster.delete(BY_NAME[one.kind], namespace, one.name)
 
     async def _end_autoscaling(self, opened: Opened, plan: Plan, there: Mapping[ObjectKey, Held]) -> bool:
         """Whether the cluster has chosen the number of pods until now, and shall not any more.
@@ -142,6 +146,15 @@ class Applying:
         owners = metadata.get("ownerReferences") or ()
         made_by_operator = any(one.get("kind") == SPIN_APP.name and one.get("name") == plan.name for one in owners)
         return plan.kind is AppKind.SPIN and made_by_operator
+
+
+def _still_naming(manifest: Manifest, before: Held | None) -> Manifest:
+    """A main object without a Secret names the one that it had, of pods that may be restarted, until it is tidied."""
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations", {})
+    if before is None or not before.secret or SECRET_OF in annotations:
+        return manifest
+    return {**manifest, "metadata": {**metadata, "annotations": {**annotations, SECRET_OF: before.secret}}}
 
 
 def _check_kind(plan: Plan, there: Mapping[ObjectKey, Held]) -> None:

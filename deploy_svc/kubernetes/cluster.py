@@ -74,6 +74,12 @@ class Cluster:
         asked = Asked("patch", kind, namespace, name)
         return await self._transport.call("PATCH", kind.path(namespace, name), asked, query, manifest, APPLY)
 
+    async def unmark(self, kind: Kind, namespace: str, name: str, annotation: str) -> dict[str, Any]:
+        """Take an annotation off an object."""
+        body = {"metadata": {"annotations": {annotation: None}}}
+        asked, query = Asked("patch", kind, namespace, name), [("fieldManager", MANAGER)]
+        return await self._transport.call("PATCH", kind.path(namespace, name), asked, query, body, MERGE)
+
     async def delete(self, kind: Kind, namespace: str, name: str) -> None:
         """Delete an object; one that is not there is no error."""
         body = {"propagationPolicy": "Background"}

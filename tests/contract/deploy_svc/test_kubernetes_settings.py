@@ -14,11 +14,11 @@ from fnmesh.deploy.v1 import deploy_service_pb2 as pb
 from fnmesh.deploy.v1 import deployment_pb2 as d
 from fnmesh.registry.v1 import function_pb2 as f
 from mesh.errors import Aborted, FailedPrecondition
-from tests.support.cluster_target import IMAGE, UID, TestCluster, app, deploying
+from tests.support.cluster_target import BAD_IMAGE, IMAGE, UID, TestCluster, app, deploying
 from tests.support.deploy_harness import Client, DeployHarness
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
-from tests.support.kubernetes import FakeKubernetes, Fault
+from tests.support.kubernetes import FakeKubernetes, Fault, image_pull_back_off
 
 
 @pytest.fixture
@@ -115,6 +115,37 @@ async def test_secrets_are_in_a_secret_that_nobody_reads(
         return True
 
     await eventually(gone)
+
+
+async def test_a_secret_goes_when_nobody_needs_it_any_more(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness
+) -> None:
+    """Pods of the revision before serve, and may be restarted, until the new one has come up; a service that is killed
+    between the two knows of it as well.
+    """
+    settings = cluster.settings(app_name="hello")
+    fake.kubelet.behave(image_pull_back_off(BAD_IMAGE), image=BAD_IMAGE)
+    async with mesh.here(), mesh.client() as client:
+        await mesh.want(UID, 1, app(secrets={"TOKEN": "s3cr3t"}), cluster=settings)
+        await ready(client)
+        await mesh.want(UID, 2, app(BAD_IMAGE), cluster=settings)
+        await eventually(lambda: _told(client, "its image cannot be pulled"))
+        assert "Secret" in await cluster.objects()
+    async with mesh.here(), mesh.client() as client:
+        await mesh.want(UID, 3, app(), cluster=settings)
+        await ready(client, 3)
+
+        async def gone() -> bool:
+            assert await cluster.objects() == {"Deployment": ["hello"], "Service": ["hello"]}
+            return "fnmesh.dev/secret" not in fake.get("deployments", "hello", "apps")["metadata"]["annotations"]
+
+        await eventually(gone)
+        await ready(client, 3)
+    fake.requests.reset()
+    async with mesh.here(), mesh.client() as client:
+        await mesh.want(UID, 4, app(env={"A": "b"}), cluster=settings)
+        await ready(client, 4)
+        assert not fake.requests.writes("secrets")
 
 
 async def test_fields_of_others_are_left_alone_and_conflicts_are_told(
