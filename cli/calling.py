@@ -35,7 +35,7 @@ def explain(error: FnmeshError) -> str:
         return text.rstrip(".") + "; start one with `fnmesh up`, or name another with --server."
     if isinstance(error, Unauthenticated):
         return f"{_ended(text)} Set FNMESH_API_KEY, or put the key into {credentials_file()} (mode 0600)."
-    if isinstance(error, PermissionDenied):
+    if isinstance(error, PermissionDenied) and error.reason:  # without one, it is the door that refuses its name
         return f"{_ended(text)} Use a key that has the scope: `fnmesh key list` shows them to an admin."
     if isinstance(error, RpcFailed) and error.fields and not any(text_ in text for _, text_ in error.fields):
         details = "; ".join(f"{field}: {description}" for field, description in error.fields)

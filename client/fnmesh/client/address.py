@@ -23,7 +23,7 @@ class Address:
 
 
 def parse_server(server: str | None) -> Address:
-    """Reads `host`, `host:port`, `http://host:port` or `https://host[:port]`.
+    """Reads `host`, `host:port`, `http://host[:port]` or `https://host[:port]`; `host` alone is at port 8080.
 
     FNMESH_SERVER, or else 127.0.0.1:8080, where none is given. Raises SourceError for anything else.
     """
@@ -36,7 +36,7 @@ def parse_server(server: str | None) -> Address:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.path not in ("", "/"):
         raise SourceError(f"'{text}' is not the address of a mesh; write it as 127.0.0.1:8080.")
     tls = parts.scheme == "https"
-    port = port or (443 if tls else 8080)
+    port = port or (443 if tls else 80 if "://" in text else 8080)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return Address(target=f"{host}:{port}", url=f"{parts.scheme}://{host}:{port}", tls=tls)
 

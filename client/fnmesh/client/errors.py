@@ -178,6 +178,8 @@ _BY_CODE: dict[grpc.StatusCode, type[RpcFailed]] = {
 # What grpc itself says when there was no answer at all, as against an answer of UNAVAILABLE.
 _NO_CONNECTION = ("failed to connect", "connection refused", "no such file", "name resolution", "dns",
                   "trying to connect an http1.x server", "ssl_", "handshake", "socket closed")  # fmt: skip
+# What it says where something answers that speaks no gRPC.
+_NO_GRPC = "received http2 header with status"
 # What becomes of a stream whose service ended in its middle: Envoy resets it, and grpc calls that INTERNAL.
 _RESET = "rst_stream"
 
@@ -192,6 +194,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> RpcFailed:
     if raw is None:
         if error.code() is grpc.StatusCode.UNAVAILABLE and any(w in message.lower() for w in _NO_CONNECTION):
             return Unreachable(f"No mesh answers at {address}.", trace_id=trace_id)
+        if _NO_GRPC in message.lower():
+            return Unreachable(f"What answers at {address} is no mesh.", trace_id=trace_id)
         if error.code() is grpc.StatusCode.INTERNAL and _RESET in message.lower():
             return Unavailable("The connection broke in the middle of the answer.", trace_id=trace_id)
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -16,6 +16,7 @@ from fnmesh.client.address import find_api_key, parse_server
         ("127.0.0.1:9000", "127.0.0.1:9000", "http://127.0.0.1:9000"),
         ("mesh.example", "mesh.example:8080", "http://mesh.example:8080"),
         ("http://h:1/", "h:1", "http://h:1"),
+        ("http://h", "h:80", "http://h:80"),
         ("https://h", "h:443", "https://h:443"),
         ("[::1]:8080", "[::1]:8080", "http://[::1]:8080"),
     ],

@@ -23,3 +23,10 @@ def test_a_stream_that_broke_may_be_resumed() -> None:
 @pytest.mark.parametrize("details", ["", "Something went wrong inside the mesh."])
 def test_other_internal_errors_may_not(details: str) -> None:
     assert not isinstance(_error(grpc.StatusCode.INTERNAL, details), Unavailable)
+
+
+def test_what_speaks_no_grpc_is_no_mesh() -> None:
+    other = _error(grpc.StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404")
+
+    assert isinstance(other, Unreachable)
+    assert str(other) == "What answers at http://mesh is no mesh."
