@@ -84,8 +84,8 @@ class Watching:
         return self._pod_informer.get(key)
 
     def takes_requests(self, pod: Pod) -> bool:
-        """Whether a Service sends requests to the pod."""
-        return bool(pod.address) and not pod.ending and any(self._ready.get(pod.uid, {}).values())
+        """Whether a Service sends requests to the pod, which is ready: some send them to any pod."""
+        return bool(pod.address) and pod.ready and not pod.ending and any(self._ready.get(pod.uid, {}).values())
 
     def wrote(self, found: Mapping[str, Any]) -> None:
         """An object as the cluster answered when it was applied."""

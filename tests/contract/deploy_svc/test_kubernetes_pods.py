@@ -25,6 +25,9 @@ from tests.support.kubernetes import (
     crash_loop_back_off,
     oom_killed,
 )
+from tests.support.kubernetes.api import Target
+from tests.support.kubernetes.objects import Options
+from tests.support.kubernetes.resources import SERVICES
 
 
 @pytest.fixture
@@ -57,9 +60,16 @@ async def test_why_a_pod_does_not_answer(
     await eventually(said)
 
 
+@pytest.mark.parametrize("others", [False, True])
 async def test_a_pod_that_is_not_ready_gets_no_requests(
-    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, client: Client
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, client: Client, others: bool
 ) -> None:
+    """Not either where somebody else's Service sends requests to any pod."""
+    if others:
+        labels, port = {"app.kubernetes.io/instance": "hello"}, [{"port": 80, "targetPort": "http"}]
+        spec = {"selector": labels, "ports": port, "publishNotReadyAddresses": True}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "theirs"}, "spec": spec}
+        fake.api.create(Target(SERVICES, "apps"), service, Options(manager="somebody"))
     await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
     await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
     async with asyncio.TaskGroup() as tasks:
