@@ -14,8 +14,10 @@ from deploy_svc.kubernetes.names import MESH_LABEL, parse_handle
 from deploy_svc.kubernetes.quantities import quantity
 from deploy_svc.usage.domain import Capacity, Reading
 from mesh.clock import Clock
-from mesh.errors import FailedPrecondition, NotFound, PermissionDenied
+from mesh.errors import FailedPrecondition, MeshError, NotFound, PermissionDenied
+from mesh.logs import get_logger
 
+log = get_logger(__name__)
 _METRICS = Kind("PodMetrics", "pods", "v1beta1", "metrics.k8s.io")
 _NODE = Kind("Node", "nodes")
 
@@ -37,15 +39,15 @@ class PodMeter:
     def __init__(self, clusters: Clusters, mesh: str, clock: Clock) -> None:
         self._clusters, self._mesh, self._clock = clusters, mesh, clock
         self._cpu_s: dict[str, float] = {}
-        self._read_at: float | None = None
+        self._read_at: dict[str, float] = {}
 
     async def capacity(self) -> Capacity:
-        """What the nodes of all clusters have together that pods can be put on; none where that may not be read."""
+        """What the nodes of all clusters have together that pods can be put on; none where that cannot be read."""
         cpus, memory = 0.0, 0.0
         for context in self._clusters.contexts:
             if self._clusters.known(context) is None:
                 continue
-            with contextlib.suppress(PermissionDenied):
+            with contextlib.suppress(MeshError):
                 found = await self._clusters.reach(context).raw(_NODE.path(), Asked("list", _NODE))
                 for node in found.get("items") or ():
                     has = (node.get("status") or {}).get("allocatable") or {}
@@ -54,19 +56,32 @@ class PodMeter:
         return Capacity(cpus, int(memory))
 
     async def read(self, instances: Sequence[Instance]) -> Mapping[str, Reading]:
-        """Readings of those that the metrics server knows; of a cluster without one there are none."""
+        """Readings of those that the metrics servers know; of a cluster without one, or that is down, there are none.
+
+        Raises why, where none of the clusters answers.
+        """
         by_pod = {_place(one): one.uid for one in instances}
-        now = self._clock.monotonic()
-        passed_s = 0.0 if self._read_at is None else now - self._read_at
-        self._read_at = now
+        contexts = {place[0] for place in by_pod}
         readings: dict[str, Reading] = {}
-        for context in {place[0] for place in by_pod}:
-            for namespace, name, cpus, memory in await self._of_cluster(context):
+        errors: list[MeshError] = []
+        for context in contexts:
+            try:
+                found = await self._of_cluster(context)
+            except MeshError as error:
+                log.debug("usage_of_cluster_not_read", context=context, reason=error.reason)
+                errors.append(error)
+                continue
+            now = self._clock.monotonic()
+            passed_s = now - self._read_at.get(context, now)
+            self._read_at[context] = now
+            for namespace, name, cpus, memory in found:
                 uid = by_pod.get((context, namespace, name))
                 if uid is not None:
-                    cpu_s = self._cpu_s.get(uid, 0.0) + cpus * passed_s
-                    readings[uid] = Reading(cpu_s, memory)
-        self._cpu_s = {uid: one.cpu_s for uid, one in readings.items()}
+                    readings[uid] = Reading(self._cpu_s.get(uid, 0.0) + cpus * passed_s, memory)
+        if errors and len(errors) == len(contexts):
+            raise errors[0]
+        known = {uid: self._cpu_s[uid] for uid in by_pod.values() if uid in self._cpu_s}
+        self._cpu_s = known | {uid: one.cpu_s for uid, one in readings.items()}
         return readings
 
     async def _of_cluster(self, context: str) -> list[tuple[str, str, float, int]]:

@@ -206,6 +206,29 @@ async def test_usage_is_that_of_the_metrics_server(
             await eventually(measured)
 
 
+async def test_usage_of_a_cluster_while_another_is_down(
+    cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness
+) -> None:
+    with FakeKubernetes(namespaces=("apps",), metrics=True) as second:
+        second.kubeconfig(cluster.kubeconfig, "second")
+        async with mesh.here(), mesh.client() as client:
+            for uid, context in ((UID, "fake"), ("fn-bbbbbbbbbbbb", "second")):
+                await mesh.want(uid, 1, app(), cluster=cluster.settings(app_name="hello", context=context))
+                await client.until(uid, f.DEPLOYMENT_STATE_READY, 1)
+            second.stop()
+            fake.kubelet.usage[fake.list("pods", "apps")[0]["metadata"]["uid"]] = Usage(cpu="250m", memory="64Mi")
+            async with open_channel(mesh.load_settings().deploy_address, token=mesh.token) as channel:
+                usage = usage_grpc.UsageServiceStub(channel)
+
+                async def measured() -> bool:
+                    request = usage_pb.GetFunctionUsageRequest(name=f"workspaces/ws-default/functions/{UID}")
+                    now = (await usage.GetFunctionUsage(request)).current
+                    assert now.memory_bytes == 64 << 20, now
+                    return True
+
+                await eventually(measured)
+
+
 async def test_very_many_functions_cost_one_watch_and_no_write(
     cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness
 ) -> None:
