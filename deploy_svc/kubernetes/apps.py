@@ -15,6 +15,7 @@ from deploy_svc.kubernetes.app_spec import Defaults, Place, app_of, place_of
 from deploy_svc.kubernetes.app_store import AppStore, Situation
 from deploy_svc.kubernetes.applying import Applying, Plan, plan_of, there_is
 from deploy_svc.kubernetes.clusters import Clusters, Opened
+from deploy_svc.kubernetes.errors import wait_s
 from deploy_svc.kubernetes.kinds import POD
 from deploy_svc.kubernetes.manifests import Manifest, Options, render
 from deploy_svc.kubernetes.names import parse_handle
@@ -126,7 +127,7 @@ class Apps:
                 await self.reconcile(uid)
             except Exception as error:
                 log.exception("app_reconcile_failed", error, function=uid)
-                self._try_again(uid)
+                self._try_again(uid, error)
             finally:
                 self._queue.done(uid)
 
@@ -147,7 +148,7 @@ class Apps:
         except _SILENT as error:
             await self._rows.sync(uid, contexts, known)  # pods come and go whatever the registry does
             log.info("app_not_brought", function=uid, reason=error.reason, why=error.message)
-            self._try_again(uid)
+            self._try_again(uid, error)
             return
         live = await self._rows.sync(uid, contexts | ({place.context} if serves else set()), known)
         try:
@@ -164,7 +165,7 @@ class Apps:
                 await self._settle(function, _verdict_of(error, function))
             elif not function.wanted_instances:
                 await self._settle(function, Verdict(function.state, error.message))
-            self._try_again(uid)
+            self._try_again(uid, error)
 
     async def _serve(self, function: Function, place: Place, live: list[Instance]) -> None:
         uid, opened = function.uid, self._clusters.open(place.context)
@@ -268,9 +269,9 @@ class Apps:
         for uid in self._failures:
             self._queue.add(uid)
 
-    def _try_again(self, uid: str) -> None:
+    def _try_again(self, uid: str, error: Exception) -> None:
         self._failures[uid] = self._failures.get(uid, 0) + 1
-        self._later(uid, _BACKOFF.delay_s(self._failures[uid]))
+        self._later(uid, wait_s(_BACKOFF, self._failures[uid], error))
 
     def _later(self, uid: str, delay_s: float) -> None:
         """Look again after a while, unless that is done earlier anyway: events must not add up to many clocks."""

@@ -19,7 +19,11 @@ from mesh.errors import (
     PermissionDenied,
     Unavailable,
 )
+from mesh.loops import Backoff
 
+EXPIRED = "CLUSTER_EXPIRED"
+_RBAC = re.compile(r'User "[^"]*" cannot ')
+_LONGEST_WAIT_S = 60.0
 _TEXT = 500
 _REPLICAS = ".spec.replicas"
 _AUTOSCALES = "kube-controller-manager"
@@ -83,6 +87,8 @@ def refusal(
         return _conflict(told, message, asked)
     if status in (400, 415, 422):
         return InvalidArgument("MANIFEST_REFUSED", f"The cluster refuses the {asked.shown}: {message}")
+    if status == 410:
+        return Unavailable(EXPIRED, f"The cluster of context '{context}' has forgotten what was asked for: {message}")
     if status == 429 or status >= 500:
         return Unavailable(
             "CLUSTER_FAILED",
@@ -102,7 +108,7 @@ def _status(body: bytes) -> dict[str, Any]:
 
 
 def _forbidden(message: str, asked: Asked, context: str) -> MeshError:
-    if "exceeded quota" in message or "admission webhook" in message or "is being terminated" in message:
+    if not _RBAC.search(message):  # but admission: a quota, a webhook, a namespace that ends
         return FailedPrecondition("CLUSTER_REFUSED", f"The cluster refuses the {asked.shown}: {message}")
     resource = f"{asked.kind.plural}.{asked.kind.group}" if asked.kind.group else asked.kind.plural
     where = f" in namespace '{asked.namespace}'" if asked.namespace else ""
@@ -143,3 +149,9 @@ def may_take_back(error: MeshError, *, was_autoscaled: bool) -> bool:
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     told = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     return float(told) if told.isdecimal() else None
+
+
+def wait_s(backoff: Backoff, failures: int, error: Exception | None) -> float:
+    """How long to wait before the next try: not less than the cluster asks for, if that is bearable."""
+    asked_for = error.retry_after_s if isinstance(error, MeshError) else None
+    return max(backoff.delay_s(failures), min(asked_for or 0.0, _LONGEST_WAIT_S))

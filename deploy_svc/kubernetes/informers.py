@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from deploy_svc.kubernetes.cluster import OPENED, Cluster
+from deploy_svc.kubernetes.errors import EXPIRED, wait_s
 from deploy_svc.kubernetes.kinds import Kind
 from deploy_svc.kubernetes.views import Key
-from mesh.errors import FailedPrecondition, MeshError
+from mesh.errors import MeshError, Unavailable
 from mesh.logs import get_logger
 from mesh.loops import Backoff, wait_for_wake
 
@@ -20,7 +21,6 @@ _BACKOFF = Backoff(first_s=0.2, limit_s=10.0)
 _WATCH_S = (100, 140)  # a connection that has died without a word is noticed so much later
 _MISSING_S = 30.0
 _LASTED_S = 1.0  # a stream that ended earlier was cut off
-_GONE = 410
 
 
 class Item(Protocol):
@@ -87,7 +87,7 @@ class Informer(Generic[T]):
         """Follow until cancelled; whatever the cluster does, this goes on."""
         failures, loop = 0, asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            began, error = loop.time(), None
             try:
                 await self._once()
                 if loop.time() - began >= _LASTED_S:
@@ -97,35 +97,43 @@ class Informer(Generic[T]):
             except Stale:
                 self._version = ""
                 failures += 1
-            except FailedPrecondition as error:
-                if error.reason == "SPINKUBE_NOT_INSTALLED":  # then there are none
+            except MeshError as told:
+                if told.reason == "SPINKUBE_NOT_INSTALLED":  # then there are none
+                    self._version = ""
                     self._replace({})
                     await wait_for_wake(self._again, _MISSING_S)
                     continue
-                failures, self.error = failures + 1, error
-            except MeshError as error:
-                failures, self.error = failures + 1, error
-            except Exception as error:
+                failures, self.error, error = failures + 1, told, told
+            except Exception as unexpected:
                 failures += 1
-                log.exception("cluster_watch_failed", error, kind=self._kind.name, context=self._cluster.context)
+                log.exception("cluster_watch_failed", unexpected, kind=self._kind.name, context=self._cluster.context)
             self.tried.set()
             if failures == 3 and self.error is not None:
                 about = {"kind": self._kind.name, "context": self._cluster.context, "reason": self.error.reason}
                 log.warning("cluster_not_watched", **about)
-            await wait_for_wake(self._again, _BACKOFF.delay_s(failures))
+            await wait_for_wake(self._again, wait_s(_BACKOFF, failures, error))
 
     async def _once(self) -> None:
-        """List where nothing is known, then watch until the stream ends."""
+        """List where nothing is known, then watch until the stream ends. Raises Stale."""
+        try:
+            await self._list_and_watch()
+        except Unavailable as error:
+            if error.reason == EXPIRED:
+                raise Stale from error
+            raise
+
+    async def _list_and_watch(self) -> None:
         if not self._version:
             items: dict[Key, T] = {}
             version = ""
-            async with _closing(self._cluster.list(self._kind, self._selector)) as pages:
+            async with contextlib.aclosing(self._cluster.list(self._kind, self._selector)) as pages:
                 async for found, version in pages:  # noqa: B007 -- the last one's counts
                     items |= {one.key: one for one in map(self._view, found)}
             self._replace(items)
             self._version = version
         seconds = random.randint(*_WATCH_S)  # noqa: S311 -- spreads reconnects, guards nothing
-        async with _closing(self._cluster.watch(self._kind, self._selector, self._version, seconds)) as events:
+        stream = self._cluster.watch(self._kind, self._selector, self._version, seconds)
+        async with contextlib.aclosing(stream) as events:
             async for event in events:
                 self._recovered()
                 if event is not OPENED:
@@ -166,11 +174,3 @@ class Informer(Generic[T]):
         for key in before.keys() | items.keys():
             if before.get(key) != items.get(key):
                 self._changed(before.get(key), items.get(key))
-
-
-@contextlib.asynccontextmanager
-async def _closing(events: AsyncGenerator[Any, None]) -> Any:
-    try:
-        yield events
-    finally:
-        await events.aclose()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from deploy_svc.kubernetes.clusters import Clusters, Opened
+from deploy_svc.kubernetes.errors import wait_s
 from deploy_svc.kubernetes.names import parse_handle
 from deploy_svc.kubernetes.transport import Query
 from deploy_svc.kubernetes.views import Pod
@@ -46,6 +47,7 @@ class PodLogs:
             if is_gone or (pod is not None and pod.restarts > restarts + 1):
                 return
             before = pod is not None and pod.restarts > restarts  # what is asked about was restarted since
+            error: Exception | None = None
             if opened and pod and (before or pod.running or pod.ended is not None):
                 ended = before or not pod.running
                 try:
@@ -56,10 +58,10 @@ class PodLogs:
                         return
                 except NotFound:
                     return
-                except (InvalidArgument, Unavailable):  # it has not begun yet, or the cluster is busy
-                    pass
+                except (InvalidArgument, Unavailable) as told:  # it has not begun yet, or the cluster is busy
+                    error = told
             failures += 1
-            await asyncio.sleep(_BACKOFF.delay_s(failures))
+            await asyncio.sleep(wait_s(_BACKOFF, failures, error))
 
 
 async def _read(opened: Opened, pod: Pod, position: int, *, before: bool) -> AsyncIterator[list[OutputLine]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -57,7 +57,7 @@ class Transport:
         Raises Unavailable where it is silent for too long.
         """
         left = b""
-        async with _closing(self._stream(path, asked, query, silent_s)) as blocks:
+        async with aclosing(self._stream(path, asked, query, silent_s)) as blocks:
             async for block in blocks:
                 if not block:
                     yield b""
@@ -139,11 +139,3 @@ class Transport:
             raise no_answer(self.context, error.strerror or "no connection") from error
         except (aiohttp.ClientError, OSError) as error:
             raise no_answer(self.context, str(error) or type(error).__name__) from error
-
-
-@asynccontextmanager
-async def _closing(blocks: AsyncGenerator[bytes, None]) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-    try:
-        yield blocks
-    finally:
-        await blocks.aclose()

@@ -11,7 +11,7 @@ import pytest
 from deploy_svc.kubernetes.watching import Watching
 from tests.support.cluster_target import TestCluster
 from tests.support.eventually import eventually
-from tests.support.kubernetes import FakeKubernetes
+from tests.support.kubernetes import FakeKubernetes, Fault
 from tests.support.kubernetes.api import Target
 from tests.support.kubernetes.deleting import DeleteOptions
 from tests.support.kubernetes.objects import Options
@@ -62,3 +62,20 @@ async def test_an_object_that_changes_its_owner_under_one_name(
         await eventually(lambda: watching.objects(OTHER))
         assert not watching.objects(ONE)
         assert set(changed) == {ONE, OTHER}
+
+
+@pytest.mark.parametrize("verb", ["list", "watch"])
+async def test_a_version_that_is_forgotten_is_no_refusal(cluster: TestCluster, fake: FakeKubernetes, verb: str) -> None:
+    """410 as the status of an answer: of a later page of a list, or of a watch."""
+    changed: list[str] = []
+    async with watched(cluster, changed) as watching:
+        fake.faults.add(Fault(410, times=None, verb=verb, resource="services"))
+        fake.stop()
+        make(fake, "hello", ONE)
+        fake.compact()
+        fake.start()
+        await eventually(lambda: fake.requests.count(verb, "services", code=410) > 1)
+        await watching.ready()
+        if verb == "list":
+            fake.faults.clear()
+        await eventually(lambda: watching.objects(ONE))

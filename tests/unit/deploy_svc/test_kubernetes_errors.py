@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deploy_svc.kubernetes.credentials import PodAccount, find_source
-from deploy_svc.kubernetes.errors import Asked, refusal
+from deploy_svc.kubernetes.errors import Asked, refusal, wait_s
 from deploy_svc.kubernetes.kinds import DEPLOYMENT, SPIN_APP
 from deploy_svc.kubernetes.pod_logs import parse
 from deploy_svc.kubernetes.views import pod
@@ -25,6 +25,7 @@ from mesh.errors import (
     PermissionDenied,
     Unavailable,
 )
+from mesh.loops import Backoff
 
 ROOT = Path(__file__).parents[3]
 ASKED = Asked("patch", DEPLOYMENT, "apps", "hello")
@@ -39,8 +40,8 @@ def answer(
 
 def test_kinds_of_refusals() -> None:
     kinds = {
-        400: InvalidArgument, 401: FailedPrecondition, 403: PermissionDenied, 404: NotFound, 405: FailedPrecondition,
-        409: Unavailable, 422: InvalidArgument, 429: Unavailable, 500: Unavailable, 503: Unavailable,
+        400: InvalidArgument, 401: FailedPrecondition, 403: FailedPrecondition, 404: NotFound, 405: FailedPrecondition,
+        409: Unavailable, 410: Unavailable, 422: InvalidArgument, 429: Unavailable, 500: Unavailable, 503: Unavailable,
     }  # fmt: skip
     assert {code: type(answer(code)) for code in kinds} == kinds
     assert answer(429).retry_after_s == 7
@@ -49,8 +50,22 @@ def test_kinds_of_refusals() -> None:
 def test_what_is_forbidden_is_named() -> None:
     told = answer(403, 'deployments.apps "hello" is forbidden: User "x" cannot patch resource')
     assert told.message.startswith("deploy_svc may not patch deployments.apps in namespace 'apps' on the cluster of ")
-    quota = answer(403, 'pods "x" is forbidden: exceeded quota: small')
-    assert isinstance(quota, FailedPrecondition) and "exceeded quota" in quota.message
+    assert isinstance(told, PermissionDenied)
+
+
+@pytest.mark.parametrize("why", [
+    "exceeded quota: small", 'violates PodSecurity "restricted:latest": runAsNonRoot != true',
+    "unable to create new content in namespace apps because it is being terminated", "User x is in none of its groups",
+])  # fmt: skip
+def test_what_admission_refuses_is_no_missing_right(why: str) -> None:
+    told = answer(403, f'pods "x" is forbidden: {why}')
+    assert isinstance(told, FailedPrecondition) and told.message.endswith(why)
+
+
+def test_who_is_asked_to_wait_waits() -> None:
+    backoff = Backoff(first_s=1.0, limit_s=2.0)
+    assert wait_s(backoff, 1, answer(429)) == 7 and wait_s(backoff, 1, None) <= 1
+    assert wait_s(backoff, 1, Unavailable("BUSY", "It is busy.", retry_after_s=86400)) == 60
 
 
 def test_conflicts_name_manager_and_fields() -> None:
