@@ -25,6 +25,8 @@ _ANEW_S = 60.0  # token files are replaced while they are still good
 _SPARE = timedelta(seconds=60)
 _TLS = ("host", "ssl_ca_cert", "cert_file", "key_file", "verify_ssl", "tls_server_name", "proxy")
 
+_FILES = ("ssl_ca_cert", "cert_file", "key_file")
+
 
 class Source(Protocol):
     """Where clusters are described."""
@@ -113,6 +115,7 @@ class Access:
         self._source, self._clock = source, clock
         self.context = context
         self._client: ApiClient | None = None
+        self._made_of: tuple[Any, ...] = ()
         self._anew_at = 0.0
         self._refused = False
         self._reading = asyncio.Lock()
@@ -132,8 +135,8 @@ class Access:
             raise _invalid(f"context '{self.context}': {error}") from error
         self._anew_at = self._clock.monotonic() + self._keep_s(expires)
         by_certificate, self._refused = self._refused and bool(fresh.cert_file), False
-        same = self._client is not None and _settings(self._client.configuration) == _settings(fresh)
-        if self._client is not None and same and not by_certificate:
+        before, self._made_of = self._made_of, _settings(fresh)
+        if self._client is not None and self._made_of == before and not by_certificate:
             self._client.configuration.api_key = fresh.api_key
             return self._client
         await self.close()
@@ -158,4 +161,17 @@ class Access:
 
 
 def _settings(configuration: Configuration) -> tuple[Any, ...]:
-    return tuple(getattr(configuration, name) for name in _TLS)
+    """All that connections are made of, and which version of each file: certificates are replaced under their names."""
+    return tuple(getattr(configuration, name) for name in _TLS) + tuple(
+        _version(getattr(configuration, name)) for name in _FILES
+    )
+
+
+def _version(path: str | None) -> tuple[int, int]:
+    if not path:
+        return 0, 0
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size

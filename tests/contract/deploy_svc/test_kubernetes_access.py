@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy_svc.kubernetes.credentials import Access, read_kubeconfig
 from fnmesh.registry.v1 import function_pb2 as f
+from mesh.clock import FakeClock
 from tests.support.cluster_target import UID, TestCluster, app, deploying
 from tests.support.deploy_harness import DeployHarness
 from tests.support.eventually import eventually
@@ -125,3 +127,32 @@ async def test_a_program_makes_credentials_and_is_run_again(
 async def _message(client: Any) -> str:
     told: str = (await client.deployment(UID)).message
     return told
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "cert.pem", "key.pem"])
+async def test_certificates_that_are_replaced_are_noticed(tmp_path: Path, name: str) -> None:
+    for file in own_certificate(tmp_path):
+        for other in ("ca.pem", "cert.pem") if "certificate" in file.name else ("key.pem",):
+            (tmp_path / other).write_bytes(file.read_bytes())
+    cluster = {"server": "https://127.0.0.1:1", "certificate-authority": str(tmp_path / "ca.pem")}
+    user = {"client-certificate": str(tmp_path / "cert.pem"), "client-key": str(tmp_path / "key.pem")}
+    config = {
+        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "c", "user": user}],
+    }  # fmt: skip
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    clock = FakeClock()
+    access = Access(read_kubeconfig(str(tmp_path / "kubeconfig")), "c", clock)
+    try:
+        first = await access.client()
+        clock.advance(61)
+        assert await access.client() is first, "what is the same is kept, and with it all that is being watched"
+        with (tmp_path / name).open("ab") as file:
+            file.write(b"\n")
+        clock.advance(61)
+        second = await access.client()
+        assert second is not first
+        clock.advance(61)
+        assert await access.client() is second
+    finally:
+        await access.close()
