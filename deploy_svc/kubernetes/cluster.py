@@ -136,10 +136,14 @@ class Cluster:
         async for line in lines:
             yield json.loads(line) if line else OPENED
 
-    def log(self, namespace: str, pod: str, query: Query) -> AsyncGenerator[bytes, None]:
-        """What a container of a pod has written, as it comes. Raises NotFound, and InvalidArgument before it runs."""
+    def log(self, namespace: str, pod: str, query: Query, *, silent_s: float) -> AsyncGenerator[bytes, None]:
+        """What a container of a pod has written, as it comes. Raises NotFound, and InvalidArgument before it runs.
+
+        And Unavailable where nothing comes for so long: that looks the same as a connection that somebody between has
+        forgotten.
+        """
         asked = Asked("get", Kind("Pod", "pods/log"), namespace, pod)
-        return self._transport.blocks(f"{POD.path(namespace, pod)}/log", asked, query)
+        return self._transport.blocks(f"{POD.path(namespace, pod)}/log", asked, query, silent_s=silent_s)
 
     async def raw(self, path: str, asked: Asked, query: Query = ()) -> dict[str, Any]:
         """Any other thing that can be read."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from deploy_svc.kubernetes.clusters import Clusters, Opened
+from deploy_svc.kubernetes.clusters import Clusters
 from deploy_svc.kubernetes.errors import wait_s
 from deploy_svc.kubernetes.names import parse_handle
 from deploy_svc.kubernetes.transport import Query
@@ -17,6 +18,7 @@ from mesh.errors import InvalidArgument, NotFound, Unavailable
 from mesh.loops import Backoff
 
 _BACKOFF = Backoff(first_s=0.2, limit_s=10.0)
+_SILENT_S = (240.0, 300.0)  # shorter than load balancers keep a quiet connection for, mostly
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINE_BYTES = 1 << 20
 _NS = 10**9
@@ -33,8 +35,8 @@ class Handles(Protocol):
 class PodLogs:
     """The output of instances that are pods. A position is a time in nanoseconds since 1970."""
 
-    def __init__(self, clusters: Clusters, handles: Handles) -> None:
-        self._clusters, self._handles = clusters, handles
+    def __init__(self, clusters: Clusters, handles: Handles, silent_s: tuple[float, float] = _SILENT_S) -> None:
+        self._clusters, self._handles, self._silent_s = clusters, handles, silent_s
 
     async def output(self, instance: str, position: int) -> AsyncIterator[Sequence[OutputLine]]:
         """Lines after a position, as they come; ends once the container has and all was read."""
@@ -49,9 +51,12 @@ class PodLogs:
             before = pod is not None and pod.restarts > restarts  # what is asked about was restarted since
             error: Exception | None = None
             if opened and pod and (before or pod.running or pod.ended is not None):
-                ended = before or not pod.running
+                ended, began = before or not pod.running, asyncio.get_running_loop().time()
+                query = _query(pod, position, before=before)
+                silent_s = random.uniform(*self._silent_s)  # noqa: S311 -- spreads reconnects, guards nothing
                 try:
-                    async for lines in _read(opened, pod, position, before=before):
+                    blocks = opened.cluster.log(pod.namespace, pod.name, query, silent_s=silent_s)
+                    async for lines in _lines(blocks, position):
                         position, failures = lines[-1].position, 0
                         yield lines
                     if ended:
@@ -60,12 +65,13 @@ class PodLogs:
                     return
                 except (InvalidArgument, Unavailable) as told:  # it has not begun yet, or the cluster is busy
                     error = told
+                    if asyncio.get_running_loop().time() - began >= self._silent_s[0]:
+                        failures = 0  # it was only quiet
             failures += 1
             await asyncio.sleep(wait_s(_BACKOFF, failures, error))
 
 
-async def _read(opened: Opened, pod: Pod, position: int, *, before: bool) -> AsyncIterator[list[OutputLine]]:
-    blocks = opened.cluster.log(pod.namespace, pod.name, _query(pod, position, before=before))
+async def _lines(blocks: AsyncGenerator[bytes, None], position: int) -> AsyncIterator[list[OutputLine]]:
     left = b""
     try:
         async for block in blocks:

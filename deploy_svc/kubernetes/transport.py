@@ -57,7 +57,7 @@ class Transport:
         Raises Unavailable where it is silent for too long.
         """
         left = b""
-        async with aclosing(self._stream(path, asked, query, silent_s)) as blocks:
+        async with aclosing(self.blocks(path, asked, query, silent_s=silent_s)) as blocks:
             async for block in blocks:
                 if not block:
                     yield b""
@@ -68,13 +68,8 @@ class Transport:
                 if len(left) > _LINE_BYTES:
                     raise no_answer(self.context, "a line of its stream has no end")
 
-    def blocks(self, path: str, asked: Asked, query: Query) -> AsyncGenerator[bytes, None]:
-        """A stream as it comes, however long it is silent; an empty block first, when it begins."""
-        return self._stream(path, asked, query, None)
-
-    async def _stream(
-        self, path: str, asked: Asked, query: Query, silent_s: float | None
-    ) -> AsyncGenerator[bytes, None]:
+    async def blocks(self, path: str, asked: Asked, query: Query, *, silent_s: float) -> AsyncGenerator[bytes, None]:
+        """A stream as it comes, and first an empty block when it begins. Raises Unavailable as `lines` does."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=silent_s)
         async with self._opened("GET", path, asked, query, timeout) as response:
             yield b""

@@ -8,14 +8,19 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from deploy_svc.kubernetes.clusters import Clusters
+from deploy_svc.kubernetes.credentials import read_kubeconfig
+from deploy_svc.kubernetes.names import handle
+from deploy_svc.kubernetes.pod_logs import PodLogs
 from deploy_svc.kubernetes.watching import Watching
+from mesh.clock import SystemClock
 from tests.support.cluster_target import TestCluster
 from tests.support.eventually import eventually
 from tests.support.kubernetes import FakeKubernetes, Fault
 from tests.support.kubernetes.api import Target
 from tests.support.kubernetes.deleting import DeleteOptions
 from tests.support.kubernetes.objects import Options
-from tests.support.kubernetes.resources import SERVICES
+from tests.support.kubernetes.resources import PODS, SERVICES
 
 MESH = "a-mesh"
 ONE, OTHER = "fn-aaaaaaaaaaaa", "fn-bbbbbbbbbbbb"
@@ -29,6 +34,13 @@ async def watched(cluster: TestCluster, changed: list[str]) -> AsyncIterator[Wat
         await watching.ready()
         yield watching
         running.cancel()
+
+
+class Here:
+    """Where the only instance is."""
+
+    def handle_of(self, instance: str) -> str:
+        return handle("apps", "hello", 0, "fake")
 
 
 def make(fake: FakeKubernetes, name: str, function: str) -> None:
@@ -79,3 +91,40 @@ async def test_a_version_that_is_forgotten_is_no_refusal(cluster: TestCluster, f
         if verb == "list":
             fake.faults.clear()
         await eventually(lambda: watching.objects(ONE))
+
+
+async def test_a_log_that_is_silent_is_opened_again(cluster: TestCluster, fake: FakeKubernetes) -> None:
+    """Somebody between may have forgotten the connection without a word."""
+    labels = {"fnmesh.dev/mesh": MESH, "function_id": ONE}
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello", "namespace": "apps", "labels": labels},
+        "spec": {"containers": [{"name": "function", "image": "hello:1"}]},
+    }  # fmt: skip
+    fake.api.create(Target(PODS, "apps"), pod, Options(manager="somebody"))
+    fake.settle()
+    clusters = Clusters(read_kubeconfig(str(cluster.administrator)), MESH, SystemClock(), lambda uid: None)
+    seen: list[bytes] = []
+
+    async def read() -> None:
+        async for lines in PodLogs(clusters, Here(), silent_s=(0.05, 0.1)).output("in-1", 0):
+            seen.extend(one.text for one in lines)
+
+    def opened() -> int:
+        return sum(one.subresource == "log" for one in fake.requests.all())
+
+    async def follow() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            clusters.attach(tasks)
+            await clusters.open("fake").watching.ready()
+            await read()
+
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(follow())
+        for number in range(3):
+            before = opened()
+            await eventually(lambda count=before: opened() > count + 1)
+            fake.kubelet.write_log("apps", "hello", f"line {number}")
+            await eventually(lambda count=number: len(seen) > count)
+        assert seen == [b"line 0", b"line 1", b"line 2"]
+        following.cancel()
+    await clusters.close()
