@@ -177,6 +177,38 @@ async def test_an_app_moves_to_another_name(cluster: TestCluster, mesh: DeployHa
     await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, PATIENCE_S)
 
 
+async def test_the_number_of_pods_is_given_away_and_taken_back(
+    cluster: TestCluster, mesh: DeployHarness, client: Client
+) -> None:
+    plain = cluster.settings(app_name="hello")
+    await mesh.want(UID, 1, app(cluster.image), cluster=plain)
+    await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, PATIENCE_S)
+    scaled = cluster.settings(app_name="hello", autoscaling=True)
+    await mesh.want(UID, 1, cluster=scaled, instances=2, most=3)
+    if cluster.fake:
+        await eventually(lambda: cluster.fake and cluster.fake.list("horizontalpodautoscalers", "apps"))
+        cluster.fake.scale("apps", "hello", 2)
+    await eventually(lambda: _has_ready(client, 2), PATIENCE_S)
+    for instances in (1, 2):
+        await mesh.want(UID, 1, cluster=plain, instances=instances)
+        await eventually(lambda count=instances: _has_ready(client, count), PATIENCE_S)
+    assert "HorizontalPodAutoscaler" not in await cluster.objects()
+
+
+async def test_a_secret_that_is_not_needed_any_more(cluster: TestCluster, mesh: DeployHarness, client: Client) -> None:
+    settings = cluster.settings(app_name="hello")
+    await mesh.want(UID, 1, app(cluster.image, secrets={"TOKEN": "x"}), cluster=settings)
+    await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, PATIENCE_S)
+    await mesh.want(UID, 2, app(cluster.image), cluster=settings)
+    await client.until(UID, f.DEPLOYMENT_STATE_READY, 2, PATIENCE_S)
+
+    async def gone() -> bool:
+        assert "Secret" not in await cluster.objects()
+        return "fnmesh.dev/secret" not in (await cluster.get(DEPLOYMENT, "hello"))["metadata"]["annotations"]
+
+    await eventually(gone, PATIENCE_S)
+
+
 async def test_what_was_removed_by_hand_is_made_again(
     cluster: TestCluster, mesh: DeployHarness, client: Client
 ) -> None:
@@ -230,6 +262,12 @@ async def test_another_deploy_svc_takes_over(cluster: TestCluster, mesh: DeployH
     if cluster.fake:
         written = [one.name for one in cluster.fake.requests.all() if one.verb == "patch"]
         assert written == ["other", "other"], "what is as it should be costs no write"
+
+
+async def _has_ready(client: Client, count: int) -> bool:
+    now = await client.deployment(UID)
+    assert now.state == f.DEPLOYMENT_STATE_READY, now
+    return [one.state for one in now.instances].count(INSTANCE_STATE_READY) == count
 
 
 def _anonymous(match: re.Match[str]) -> str:
