@@ -22,7 +22,7 @@ from deploy_svc.domain import (
     retry_at,
 )
 
-_RESTS = "Scaled to zero: the next request starts an instance."
+RESTS = "Scaled to zero: the next request starts an instance."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def decide(situation: Situation, now: datetime, policy: Policy) -> Decision:
     if situation.function.wanted_instances == 0:
         return _wind_down(situation, live, now)
     if situation.function.may_rest and situation.unused_s >= situation.function.idle_ttl_s:
-        return replace(_wind_down(situation, live, now), state=DeploymentState.IDLE, message=_RESTS)
+        return replace(_wind_down(situation, live, now), state=DeploymentState.IDLE, message=RESTS)
     return _serve(situation, live, now, policy)
 
 

@@ -66,13 +66,16 @@ class Applying:
     def __init__(self, mesh: str, placing: Callable[[str, Place], Awaitable[None]]) -> None:
         self._mesh, self._placing = mesh, placing
 
-    async def apply(self, opened: Opened, function: str, plan: Plan, objects: Sequence[Manifest]) -> None:
-        """Write what is stale. Raises what the cluster says, and Aborted (APP_NAME_TAKEN)."""
-        there = there_is(opened, function, plan.place.namespace)
-        stale = plan.stale(there)
-        if not stale:
-            return
-        cluster = opened.cluster
+    async def apply(
+        self,
+        opened: Opened,
+        function: str,
+        plan: Plan,
+        objects: Sequence[Manifest],
+        there: Mapping[ObjectKey, Held],
+    ) -> None:
+        """Write what is stale of what there is. Raises what the cluster says, and Aborted (APP_NAME_TAKEN)."""
+        stale, cluster = plan.stale(there), opened.cluster
         with telemetry.span("deploy.apply", function=function, context=cluster.context, app=plan.name):
             await cluster.check_namespace(plan.place.namespace)
             _check_kind(plan, there)

@@ -10,32 +10,29 @@ import asyncio
 from typing import Any
 
 from deploy_svc.clusters import Around
-from deploy_svc.domain import DeploymentState, Function, Instance, Target, Workload
+from deploy_svc.domain import Function, Instance, Target, Workload
+from deploy_svc.kubernetes.again import Again
 from deploy_svc.kubernetes.app_spec import Defaults, Place, app_of, place_of
 from deploy_svc.kubernetes.app_store import AppStore, Situation
 from deploy_svc.kubernetes.applying import Applying, Plan, plan_of, there_is
 from deploy_svc.kubernetes.clusters import Clusters, Opened
-from deploy_svc.kubernetes.errors import wait_s
 from deploy_svc.kubernetes.kinds import POD
 from deploy_svc.kubernetes.manifests import Manifest, Options, render
 from deploy_svc.kubernetes.names import parse_handle
 from deploy_svc.kubernetes.places import Places
 from deploy_svc.kubernetes.pod_rows import PodRows
 from deploy_svc.kubernetes.resting import Resting
-from deploy_svc.kubernetes.rollout import Seen, Verdict, judge
+from deploy_svc.kubernetes.rollout import Seen, Verdict, has_settled, judge, of_error
 from deploy_svc.wakes import WorkQueue
 from mesh import telemetry
 from mesh.errors import DeadlineExceeded, MeshError, Unavailable
 from mesh.logs import get_logger
-from mesh.loops import Backoff
 
 log = get_logger(__name__)
 _WORKERS = 8
-_BACKOFF = Backoff(first_s=0.5, limit_s=30.0)
 _SOON_S = 1.0
 _CLEAN_UP_S = 60.0
 _SILENT = (Unavailable, DeadlineExceeded)
-_SETTLED = (DeploymentState.READY, DeploymentState.IDLE, DeploymentState.DEGRADED)
 
 
 class _ElsewhereError(Exception):
@@ -63,11 +60,10 @@ class Apps:
         self._applying = Applying(mesh, self._places.add)
         self._targets: dict[str, tuple[int, Target]] = {}
         self._plans: dict[str, Plan] = {}
-        self._failures: dict[str, int] = {}
-        self._due: dict[str, float] = {}
         self._first: dict[str, Situation] = {}  # as it was at the start, until it is looked at
         self._resting = Resting(around.activity, around.clock)
-        clusters.works_again = self._look_at_failed
+        self._again = Again(queue, around.clock)
+        clusters.works_again = self._again.look_at_failed
 
     async def run(self) -> None:
         """Work until cancelled; what there is to look at, the reconciler says."""
@@ -127,7 +123,7 @@ class Apps:
                 await self.reconcile(uid)
             except Exception as error:
                 log.exception("app_reconcile_failed", error, function=uid)
-                self._try_again(uid, error)
+                self._again.failed(uid, error)
             finally:
                 self._queue.done(uid)
 
@@ -135,10 +131,10 @@ class Apps:
         """Look at one function once."""
         found = self._first.pop(uid, None) or await self._app_store.situation(uid)
         if found is None:
-            for cache in self._caches():
-                cache.pop(uid, None)
-            self._places.forget(uid)
-            self._resting.forget(uid)
+            self._plans.pop(uid, None)
+            self._targets.pop(uid, None)
+            for one in (self._places, self._resting, self._again):
+                one.forget(uid)
             return
         function, known = found
         place = place_of(function.cluster, self._defaults)
@@ -148,24 +144,24 @@ class Apps:
         except _SILENT as error:
             await self._rows.sync(uid, contexts, known)  # pods come and go whatever the registry does
             log.info("app_not_brought", function=uid, reason=error.reason, why=error.message)
-            self._try_again(uid, error)
+            self._again.failed(uid, error)
             return
         live = await self._rows.sync(uid, contexts | ({place.context} if serves else set()), known)
         try:
             if serves:
                 await self._serve(function, place, live)
-            elif not function.wanted_instances or (function.was_ready and function.state in _SETTLED):
+            elif not function.wanted_instances or (has_settled(function)):
                 await self._leave(uid, self._places.of(uid))
-            self._failures.pop(uid, None)
+            self._again.succeeded(uid)
         except _ElsewhereError:
             self._a.requeue(uid)
         except MeshError as error:
             log.info("app_not_brought", function=uid, reason=error.reason, why=error.message)
             if serves:
-                await self._settle(function, _verdict_of(error, function))
+                await self._settle(function, of_error(error, function))
             elif not function.wanted_instances:
                 await self._settle(function, Verdict(function.state, error.message))
-            self._try_again(uid, error)
+            self._again.failed(uid, error)
 
     async def _serve(self, function: Function, place: Place, live: list[Instance]) -> None:
         uid, opened = function.uid, self._clusters.open(place.context)
@@ -178,12 +174,12 @@ class Apps:
         there = there_is(opened, uid, place.namespace)
         if plan.stale(there):
             if any(one.ending for one in there.values()):
-                self._later(uid, _SOON_S)  # what was removed is not gone yet
+                self._again.later(uid, _SOON_S)  # what was removed is not gone yet
                 return
             if objects is None:
                 plan, objects = await self._render(function, place, made_of, resting=resting)
             with telemetry.within(function.traceparent if function.rolling_out else "", function.workspace):
-                await self._applying.apply(opened, uid, plan, objects)
+                await self._applying.apply(opened, uid, plan, objects, there)
         await self._follow(function, opened, plan, live, resting=resting)
 
     async def _follow(
@@ -200,14 +196,14 @@ class Apps:
         main = there_is(opened, uid, namespace).get(plan.main)
         verdict = judge(function, 0 if resting else plan.replicas, Seen(main, pods, answering))
         await self._settle(function, verdict)
-        await self._replace_retired(opened, live)
+        await self._replace_retired(uid, opened, live)
         if verdict.all_ready:
             await self._clean_up(function, opened, plan)
         elif plan.scaled_apart and not staying:
-            self._later(uid, _SOON_S)  # the operator has not made the Deployment yet
+            self._again.later(uid, _SOON_S)  # the operator has not made the Deployment yet
         left_s = None if resting else self._resting.left_s(function)
         if left_s is not None:
-            self._later(uid, max(_SOON_S, left_s) + 0.01)
+            self._again.later(uid, max(_SOON_S, left_s) + 0.01)
 
     async def _clean_up(self, function: Function, opened: Opened, plan: Plan) -> None:
         """Remove what a rollout that is over has left behind. That this fails says nothing about what serves."""
@@ -216,7 +212,7 @@ class Apps:
             await self._leave(function.uid, self._places.of(function.uid) - {plan.place})
         except MeshError as error:
             log.warning("app_not_cleaned_up", function=function.uid, reason=error.reason, why=error.message)
-            self._later(function.uid, _CLEAN_UP_S)
+            self._again.later(function.uid, _CLEAN_UP_S)
 
     async def _render(
         self, function: Function, place: Place, made_of: tuple[Any, ...], *, resting: bool
@@ -236,15 +232,15 @@ class Apps:
 
     async def _leave(self, uid: str, places: frozenset[Place]) -> None:
         if not await self._places.leave(uid, places):
-            self._later(uid, _SOON_S)
+            self._again.later(uid, _SOON_S)
 
     def _left(self, uid: str) -> None:
         self._a.requeue(uid)
         self._a.reports.notify()
 
-    async def _replace_retired(self, opened: Opened, live: list[Instance]) -> None:
+    async def _replace_retired(self, uid: str, opened: Opened, live: list[Instance]) -> None:
         """Have pods replaced whose instances shall get no requests any more."""
-        names = {one.key for one in opened.watching.pods(live[0].function_uid) if not one.ending} if live else set()
+        names = {one.key for one in opened.watching.pods(uid) if not one.ending}
         for one in live:
             namespace, pod, _, context = parse_handle(one.handle)
             if one.retired and context == opened.cluster.context and (namespace, pod) in names:
@@ -261,30 +257,3 @@ class Apps:
             a.changes.notify()
             a.reports.notify()
             a.requeue(function.uid)  # what ran elsewhere may go now
-
-    def _caches(self) -> tuple[dict[str, Any], ...]:
-        return self._plans, self._failures, self._targets, self._due
-
-    def _look_at_failed(self) -> None:
-        for uid in self._failures:
-            self._queue.add(uid)
-
-    def _try_again(self, uid: str, error: Exception) -> None:
-        self._failures[uid] = self._failures.get(uid, 0) + 1
-        self._later(uid, wait_s(_BACKOFF, self._failures[uid], error))
-
-    def _later(self, uid: str, delay_s: float) -> None:
-        """Look again after a while, unless that is done earlier anyway: events must not add up to many clocks."""
-        now = self._a.clock.monotonic()
-        if not now < self._due.get(uid, 0.0) <= now + delay_s:
-            self._due[uid] = now + delay_s
-            self._queue.add_later(uid, delay_s)
-
-
-def _verdict_of(error: MeshError, function: Function) -> Verdict:
-    """What is told where the cluster refuses or is silent. What serves goes on serving."""
-    serves = function.was_ready and function.state in _SETTLED
-    if isinstance(error, Unavailable):
-        state = function.state if serves else DeploymentState.PENDING
-        return Verdict(state, function.message if serves else error.message)
-    return Verdict(DeploymentState.DEGRADED if serves else DeploymentState.FAILED, error.message)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from deploy_svc.domain import DeploymentState, Function
 from deploy_svc.kubernetes.app_spec import AppKind
 from deploy_svc.kubernetes.views import Held, Pod
+from deploy_svc.rollout import RESTS
+from mesh.errors import MeshError, Unavailable
 
-RESTS = "Scaled to zero: the next request starts an instance."
+_SETTLED = (DeploymentState.READY, DeploymentState.IDLE, DeploymentState.DEGRADED)
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _MAKING = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _OOM = "OOMKilled"
@@ -53,6 +55,20 @@ def judge(function: Function, wanted: int, seen: Seen) -> Verdict:
     if function.was_ready and (trouble or late):  # also by a change of its settings, which makes no revision
         return Verdict(DeploymentState.DEGRADED, told)
     return Verdict(DeploymentState.STARTING, told)
+
+
+def has_settled(function: Function) -> bool:
+    """Whether what is wanted has come up, and was not asked for anew since."""
+    return function.was_ready and function.state in _SETTLED
+
+
+def of_error(error: MeshError, function: Function) -> Verdict:
+    """What is told where the cluster refuses or is silent. What serves goes on serving."""
+    serves = has_settled(function)
+    if isinstance(error, Unavailable):
+        state = function.state if serves else DeploymentState.PENDING
+        return Verdict(state, function.message if serves else error.message)
+    return Verdict(DeploymentState.DEGRADED if serves else DeploymentState.FAILED, error.message)
 
 
 def _progress(revision: int, answering: int, wanted: int, trouble: str) -> str:
