@@ -17,6 +17,7 @@ _CONFLICT = (
     'Operation cannot be fulfilled on {} "{}": the object has been modified; please apply your changes to the latest '
     "version and try again"
 )
+_FORBIDDEN = '{} "{}" is forbidden: User "{}" cannot {} resource "{}"'
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Fault:
         match self.code:
             case 401:
                 return statuses.unauthorized()
+            case 403:
+                said = _FORBIDDEN.format(asked.resource, asked.name, asked.user, asked.verb, asked.resource)
+                return ApiError(403, "Forbidden", said)
             case 409:
                 return ApiError(409, "Conflict", _CONFLICT.format(asked.resource, asked.name))
             case 410:
