@@ -12,7 +12,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
 	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
-SHARED_OUT := -n 3 --dist loadscope --no-loadscope-reorder
+SHARED_OUT := -n 2 --dist loadscope --no-loadscope-reorder
 PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help

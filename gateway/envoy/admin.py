@@ -70,6 +70,14 @@ async def listen_address(socket: Path) -> tuple[str, int] | None:
     return None
 
 
+async def is_ready(socket: Path) -> bool:
+    """Whether Envoy has all its configuration and serves: what the health check of deploy/compose.yaml asks."""
+    try:
+        return (await ask(socket, "/ready")).startswith("LIVE")
+    except AdminError:
+        return False
+
+
 async def drain(socket: Path) -> None:
     """Asks clients to go elsewhere (`connection: close`, GOAWAY); call it, wait, then send SIGTERM.
 

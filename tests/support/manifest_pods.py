@@ -32,7 +32,7 @@ class PodHost:
     """Keys of the one Secret."""
     files: Path
     shared: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """(pod, volume) -> a volume of Docker's, in place of an emptyDir."""
+    """(pod, volume) -> a directory that it shares with others, in place of an emptyDir of its own."""
     extra_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     mounts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """More mounts, as `docker run --volume` has them, by the name of the pod."""
@@ -41,7 +41,6 @@ class PodHost:
         self._name = f"fnmesh-test-{secrets.token_hex(4)}"
         self.client = docker.DockerClient(base_url=self.docker_url, version="auto", timeout=120)
         self.network = self.client.networks.create(self._name)
-        self._volumes: set[str] = set()
         self._containers: list[Container] = []
 
     @property
@@ -70,10 +69,13 @@ class PodHost:
         return str(container.attrs["NetworkSettings"]["Networks"][self._name]["IPAddress"])
 
     def volume(self, name: str) -> str:
-        """A volume that goes with this host."""
-        full = f"{self._name}-{name}"
-        self._volumes.add(full)
-        return full
+        """An emptyDir as the kubelet makes it: root's, for the group of the pod."""
+        place = self.files / "volumes" / name
+        if not place.exists():
+            place.mkdir(parents=True)
+            os.chown(place, 0, _GROUP)
+            place.chmod(0o2777)
+        return str(place)
 
     def told(self) -> str:
         """The ends of all logs, for the message of a failed test."""
@@ -82,8 +84,6 @@ class PodHost:
     def close(self) -> None:
         for one in self._containers:
             one.remove(force=True, v=True)
-        for name in self._volumes:
-            self.client.volumes.get(name).remove(force=True)
         self.network.remove()
         self.client.close()
 
@@ -103,7 +103,6 @@ class PodHost:
             cap_drop=own["capabilities"]["drop"],
             security_opt=["no-new-privileges:true"],
             volumes=[*self._mounts(of, pod, container), *self.mounts.get(of, ())],
-            tmpfs=dict.fromkeys(self._scratch(of, pod, container), f"mode=2777,uid=0,gid={_GROUP},exec"),
             network=self._name,
             networking_config={self._name: self.client.api.create_endpoint_config(aliases=[alias] if alias else [])},
         )
@@ -124,27 +123,14 @@ class PodHost:
             found[one["name"]] = value
         return found
 
-    def _scratch(self, of: str, pod: Pod, container: Mapping[str, Any]) -> list[str]:
-        """Where emptyDirs are mounted that only one container uses."""
-        return [
-            path
-            for path, volume in _mounted(pod, container)
-            if "emptyDir" in volume and not self._kept(of, pod, volume)
-        ]
-
-    def _kept(self, of: str, pod: Pod, volume: Mapping[str, Any]) -> str:
-        """The volume of Docker's for an emptyDir that several containers use; empty where one alone does."""
-        if (of, volume["name"]) in self.shared:
-            return self.shared[of, volume["name"]]
-        return self.volume(f"{of}-{volume['name']}") if pod.get("initContainers") and volume["name"] == "run" else ""
-
     def _mounts(self, of: str, pod: Pod, container: Mapping[str, Any]) -> list[str]:
         found = []
         for path, volume in _mounted(pod, container):
             if "secret" in volume:
                 found.append(f"{self._secret_files(of, volume['secret'])}:{path}:ro")
-            elif kept := self._kept(of, pod, volume):
-                found.append(f"{kept}:{path}")
+            elif "emptyDir" in volume:
+                name = volume["name"]
+                found.append(f"{self.shared.get((of, name)) or self.volume(f'{of}.{name}')}:{path}")
         return found
 
     def _secret_files(self, of: str, secret: Mapping[str, Any]) -> Path:
