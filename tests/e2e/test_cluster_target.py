@@ -221,11 +221,11 @@ def pushed(door: httpx.Client, registry: DockerRegistry, source: bytes, reposito
 
 @pytest.mark.wasmtime
 @pytest.mark.root  # pods of Spin listen on port 80
+@pytest.mark.parametrize("cluster", ["fake"], indirect=True)  # a real one would need SpinKube's operator and shim
 def test_an_image_is_deployed_as_older_clients_do(
     cluster: Cluster, registry: DockerRegistry, door: httpx.Client
 ) -> None:
-    if not isinstance(cluster, FakeKubernetes):
-        pytest.skip("what runs Spin on a cluster is not on this one")
+    assert isinstance(cluster, FakeKubernetes)
     other = zipped({"app.wasm": spin_tree.probe_wasm() + b"\0\x05\x04more", "spin.toml": write(spin_tree.APP)})
     old, new = (pushed(door, registry, one, "faas-app") for one in (PROBE, other))
     assert old != new

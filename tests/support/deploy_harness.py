@@ -329,6 +329,18 @@ class Watcher:
 
 
 @asynccontextmanager
+async def watching(client: Client, name: str = "watcher", *, lets_go: bool = True) -> AsyncIterator[Watcher]:
+    """A watcher that watches until the context is left."""
+    watcher = Watcher(client, name, lets_go=lets_go)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(watcher.run())
+        try:
+            yield watcher
+        finally:
+            task.cancel()
+
+
+@asynccontextmanager
 async def harness(docker_host: str = "", *, reaps: bool = True) -> AsyncIterator[DeployHarness]:
     """A harness with its registry running; what is left of instances is reaped at the end, where there can be any."""
     base = Path(tempfile.mkdtemp(prefix="fnd-", dir="/tmp"))

@@ -19,7 +19,7 @@ from fnmesh.internal.deploy.v1 import endpoint_service_pb2 as endpoint_pb
 from fnmesh.registry.v1 import function_pb2 as f
 from mesh.errors import InvalidArgument, NotFound, Unauthenticated
 from mesh.rpc_client import open_channel
-from tests.support.deploy_harness import Client, DeployHarness, Revision, Watcher, harness
+from tests.support.deploy_harness import Client, DeployHarness, Revision, harness, watching
 from tests.support.eventually import eventually
 
 UID = "fn-abcdefghijkl"
@@ -143,9 +143,7 @@ async def test_with_keys_the_public_calls_need_one(mesh: DeployHarness) -> None:
 async def test_a_watcher_gets_all_then_changes(mesh: DeployHarness, client: Client) -> None:
     await mesh.want(UID, 1, PRINTS)
     await client.until(UID, f.DEPLOYMENT_STATE_READY)
-    async with asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
+    async with watching(client) as watcher:
         await asyncio.wait_for(watcher.synced.wait(), 10)
         (endpoint,) = watcher.accepting()
         assert endpoint.function_uid == UID and endpoint.concurrency == 10 and endpoint.timeout_ms == 5000
@@ -153,15 +151,12 @@ async def test_a_watcher_gets_all_then_changes(mesh: DeployHarness, client: Clie
         await eventually(lambda: not watcher.endpoints)
         stopped = await client.until(UID, f.DEPLOYMENT_STATE_STOPPED)
         assert stopped.desired_revision == 0
-        watching.cancel()
 
 
 async def test_a_draining_instance_waits_for_its_watchers(mesh: DeployHarness, client: Client) -> None:
     await mesh.want(UID, 1, PRINTS)
     await client.until(UID, f.DEPLOYMENT_STATE_READY)
-    async with asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client, lets_go=False)
-        watching = tasks.create_task(watcher.run())
+    async with watching(client, lets_go=False) as watcher:
         (old,) = await eventually(watcher.accepting)
         await mesh.want(UID, 2, PRINTS)
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 2)
@@ -172,7 +167,6 @@ async def test_a_draining_instance_waits_for_its_watchers(mesh: DeployHarness, c
         writer.close()
         await watcher.release(old.instance, watcher.endpoints[old.instance].version)
         await eventually(lambda: old.instance not in watcher.endpoints)
-        watching.cancel()
 
 
 async def test_the_first_message_of_a_watcher_says_who_it_is(client: Client) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from fnmesh.registry.v1 import function_pb2 as f
 from tests.support.cluster_target import UID, TestCluster, app, deploying
-from tests.support.deploy_harness import Client, DeployHarness, Watcher
+from tests.support.deploy_harness import Client, DeployHarness, watching
 from tests.support.errors_page import answers
 from tests.support.eventually import eventually
 from tests.support.kubernetes import FakeKubernetes, Fault, NotReady, Rule
@@ -39,9 +38,7 @@ async def test_a_cluster_that_is_down(cluster: TestCluster, fake: FakeKubernetes
         await eventually(pending)
         fake.start()
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, 60)
-        async with asyncio.TaskGroup() as tasks:
-            watcher = Watcher(client)
-            watching = tasks.create_task(watcher.run())
+        async with watching(client) as watcher:
             await eventually(watcher.accepting)
             fake.stop()
             await mesh.want(UID, 1, cluster=settings, instances=2)
@@ -49,7 +46,6 @@ async def test_a_cluster_that_is_down(cluster: TestCluster, fake: FakeKubernetes
             assert len(watcher.accepting()) == 1, "pods of a cluster that does not answer still serve"
             fake.start()
             await eventually(lambda: len(watcher.accepting()) == 2)
-            watching.cancel()
 
 
 @pytest.mark.parametrize("code", [429, 500, 503, 409, 0])
@@ -110,13 +106,18 @@ async def test_what_is_forbidden_is_named(
     assert await cluster.objects() == {}
 
 
+def _by_file(mesh: DeployHarness, fake: FakeKubernetes, directory: Path) -> tuple[Path, str]:
+    """Has deploy_svc read its token from a file; the file, and what is in it."""
+    token_file, token = directory / "token", fake.access.grant(None)
+    token_file.write_text(token)
+    mesh.settings["FNMESH_DEPLOY_KUBECONFIG"] = str(fake.kubeconfig(directory / "byfile", token_file=token_file))
+    return token_file, token
+
+
 async def test_credentials_that_run_out_are_read_anew(
     cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, tmp_path: Path
 ) -> None:
-    token_file = tmp_path / "token"
-    token = fake.access.grant(None)
-    token_file.write_text(token)
-    mesh.settings["FNMESH_DEPLOY_KUBECONFIG"] = str(fake.kubeconfig(tmp_path / "byfile", token_file=token_file))
+    token_file, token = _by_file(mesh, fake, tmp_path)
     settings = cluster.settings(app_name="hello")
     async with mesh.here(), mesh.client() as client:
         await mesh.want(UID, 1, app(), cluster=settings)
@@ -132,16 +133,12 @@ async def test_credentials_that_run_out_are_read_anew(
         await eventually(told)
         token_file.write_text(fake.access.grant(None))
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 2, 60)
-        await client.until(UID, f.DEPLOYMENT_STATE_READY, 2, 60)
 
 
 async def test_a_new_token_is_taken_without_a_word(
     cluster: TestCluster, fake: FakeKubernetes, mesh: DeployHarness, tmp_path: Path
 ) -> None:
-    token_file = tmp_path / "token"
-    token = fake.access.grant(None)
-    token_file.write_text(token)
-    mesh.settings["FNMESH_DEPLOY_KUBECONFIG"] = str(fake.kubeconfig(tmp_path / "byfile", token_file=token_file))
+    token_file, token = _by_file(mesh, fake, tmp_path)
     settings = cluster.settings(app_name="hello")
     async with mesh.here(), mesh.client() as client:
         await mesh.want(UID, 1, app(), cluster=settings)
@@ -162,13 +159,10 @@ async def test_one_kind_that_cannot_be_watched_holds_up_no_other(
     async with mesh.here(), mesh.client() as client:
         await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, 60)
-        async with asyncio.TaskGroup() as tasks:
-            watcher = Watcher(client)
-            watching = tasks.create_task(watcher.run())
+        async with watching(client) as watcher:
             await eventually(watcher.accepting)
             fake.kubelet.set_all(NotReady())
             await eventually(lambda: not watcher.accepting())
-            watching.cancel()
 
 
 async def test_rows_are_written_while_what_makes_pods_cannot_be_watched(
@@ -179,13 +173,10 @@ async def test_rows_are_written_while_what_makes_pods_cannot_be_watched(
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, 60)
     for verb in ("list", "watch"):
         fake.faults.add(Fault(500, times=None, verb=verb, resource="horizontalpodautoscalers"))
-    async with mesh.here(), mesh.client() as client, asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
+    async with mesh.here(), mesh.client() as client, watching(client) as watcher:
         await eventually(watcher.accepting)
         fake.kubelet.set_all(NotReady())
         await eventually(lambda: not watcher.accepting())
-        watching.cancel()
 
 
 async def _has_tried(client: Client) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -12,7 +11,7 @@ from fnmesh.deploy.v1 import deploy_service_pb2 as pb
 from fnmesh.deploy.v1 import deployment_pb2 as d
 from fnmesh.registry.v1 import function_pb2 as f
 from tests.support.cluster_target import UID, TestCluster, app, deploying
-from tests.support.deploy_harness import Client, DeployHarness, Watcher
+from tests.support.deploy_harness import Client, DeployHarness, watching
 from tests.support.eventually import eventually
 from tests.support.kubernetes import (
     Behaviour,
@@ -72,15 +71,12 @@ async def test_a_pod_that_is_not_ready_gets_no_requests(
         fake.api.create(Target(SERVICES, "apps"), service, Options(manager="somebody"))
     await mesh.want(UID, 1, app(), cluster=cluster.settings(app_name="hello"))
     await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
-    async with asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
+    async with watching(client) as watcher:
         await eventually(watcher.accepting)
         fake.kubelet.set_all(NotReady())
         await eventually(lambda: not watcher.accepting())
         fake.kubelet.set_all(Ready())
         await eventually(watcher.accepting)
-        watching.cancel()
     await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
 
 

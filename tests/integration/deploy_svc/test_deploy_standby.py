@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,7 +13,7 @@ from fnmesh.internal.deploy.v1.endpoint_service_pb2 import ActivateFunctionReque
 from fnmesh.registry.v1 import function_pb2 as f
 from mesh.errors import NOT_LEADER, MeshError
 from mesh.rpc_client import open_channel
-from tests.support.deploy_harness import Client, DeployHarness, Revision, Watcher, harness
+from tests.support.deploy_harness import Client, DeployHarness, Revision, harness, watching
 from tests.support.eventually import eventually
 
 UID = "fn-abcdefghijkl"
@@ -57,9 +56,8 @@ async def test_the_other_one_takes_over_what_runs(deploy: DeployHarness) -> None
         deploy.kill()
         assert (await two.deployment(UID)).instances[0].handle == instance.handle
         await eventually(lambda: _leads(two))
-        watcher = Watcher(two)
-        watching = await stack.enter_async_context(_watching(watcher))
-        await eventually(watching.accepting)
+        watcher = await stack.enter_async_context(watching(two))
+        await eventually(watcher.accepting)
         after = await two.until(UID, f.DEPLOYMENT_STATE_READY, 1)
         assert [one.handle for one in after.instances] == [instance.handle]  # the very same process
         await deploy.want(UID, 2, says("two"))
@@ -86,16 +84,6 @@ async def test_what_only_the_leader_can_do_is_refused_by_the_other(deploy: Deplo
         await deploy.want(UID, 1, says("one"))
         await two.until(UID, f.DEPLOYMENT_STATE_READY, 1)
         await either.until(UID, f.DEPLOYMENT_STATE_READY, 1)
-
-
-@asynccontextmanager
-async def _watching(watcher: Watcher) -> AsyncIterator[Watcher]:
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(watcher.run())
-        try:
-            yield watcher
-        finally:
-            task.cancel()
 
 
 async def _leads(client: Client) -> bool:

@@ -16,7 +16,7 @@ from deploy_svc.process import proc
 from fnmesh.internal.deploy.v1.endpoint_service_pb2 import RetireInstanceRequest
 from fnmesh.registry.v1 import function_pb2 as f
 from mesh.errors import MeshError, NotFound
-from tests.support.deploy_harness import Client, DeployHarness, Revision, Watcher, harness
+from tests.support.deploy_harness import Client, DeployHarness, Revision, harness, watching
 from tests.support.eventually import eventually
 
 UID = "fn-abcdefghijkl"
@@ -79,9 +79,7 @@ async def ask(address: str, path: str = "/api/x") -> tuple[int, bytes]:
 
 
 async def test_deploys_and_answers(deploy: DeployHarness) -> None:
-    async with deploy.here(), deploy.client() as client, asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
+    async with deploy.here(), deploy.client() as client, watching(client) as watcher:
         began = asyncio.get_running_loop().time()
         await deploy.want(UID, 1, says("one"))
         deployment = await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
@@ -95,7 +93,6 @@ async def test_deploys_and_answers(deploy: DeployHarness) -> None:
         await eventually(
             lambda: deploy.registry.reports and deploy.registry.reports[-1].state == f.DEPLOYMENT_STATE_READY
         )
-        watching.cancel()
 
 
 async def said(client: Client, text: str) -> list[object]:
@@ -103,9 +100,10 @@ async def said(client: Client, text: str) -> list[object]:
 
 
 async def test_rolls_under_load_without_a_failed_request(deploy: DeployHarness) -> None:
-    async with deploy.here(), deploy.client() as client, asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client, lets_go=False)
-        watching = tasks.create_task(watcher.run())
+    async with (
+        deploy.here(), deploy.client() as client, watching(client, lets_go=False) as watcher,
+        asyncio.TaskGroup() as tasks,
+    ):  # fmt: skip
         await deploy.want(UID, 1, Revision({"app/handler.py": SLOW}))
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
         await eventually(watcher.accepting)
@@ -148,7 +146,6 @@ async def test_rolls_under_load_without_a_failed_request(deploy: DeployHarness) 
 
         await eventually(only_the_newest)
         letting.cancel()
-        watching.cancel()
 
 
 def answered(answers: list[tuple[int, bytes]], word: str) -> bool:
@@ -295,9 +292,7 @@ async def test_reap_stops_all(deploy: DeployHarness) -> None:
 
 
 async def test_retired_instance_is_replaced_before_it_goes(deploy: DeployHarness) -> None:
-    async with deploy.here(), deploy.client() as client, asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
+    async with deploy.here(), deploy.client() as client, watching(client) as watcher:
         await deploy.want(UID, 1, says("one"))
         first = (await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)).instances[0]
         await eventually(watcher.accepting)
@@ -310,7 +305,6 @@ async def test_retired_instance_is_replaced_before_it_goes(deploy: DeployHarness
 
         await eventually(replaced)
         assert 0 not in seen
-        watching.cancel()
 
 
 @pytest.mark.node

@@ -16,7 +16,7 @@ from fnmesh.internal.deploy.v1.endpoint_service_pb2 import Endpoint
 from fnmesh.registry.v1 import function_pb2 as f
 from mesh.errors import MeshError
 from tests.support import spin_tree, wasmtime_host
-from tests.support.deploy_harness import Client, DeployHarness, Watcher, harness
+from tests.support.deploy_harness import Client, DeployHarness, Watcher, harness, watching
 from tests.support.eventually import eventually
 from tests.support.spin_tree import spin_revision
 
@@ -69,9 +69,7 @@ async def up(client: Client) -> None:
 
 
 async def test_env_rollback_and_delete(deploy: DeployHarness) -> None:
-    async with deploy.here(), deploy.client() as client, asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
+    async with deploy.here(), deploy.client() as client, watching(client) as watcher:
         await deploy.want(UID, 1, spin_revision(env={"WORD": "one"}))
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, deadline_s=90)
         endpoint = await answers(deploy, watcher, "variable:word", "one")
@@ -95,13 +93,10 @@ async def test_env_rollback_and_delete(deploy: DeployHarness) -> None:
         assert [pid for pid in running if proc.identify(pid)] == []
         assert list((deploy.run / "w").iterdir()) == []
         assert not (deploy.data / "spin" / "key-value" / UID).exists()
-        watching.cancel()
 
 
 async def test_a_killed_host_is_replaced_and_only_requests_under_way_fail(deploy: DeployHarness) -> None:
-    async with deploy.here(), deploy.client() as client, asyncio.TaskGroup() as tasks:
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
+    async with deploy.here(), deploy.client() as client, watching(client) as watcher, asyncio.TaskGroup() as tasks:
         await deploy.want(UID, 1, spin_revision(), instances=2)
         await client.until(UID, f.DEPLOYMENT_STATE_READY, 1, deadline_s=90)
         await eventually(lambda: len(watcher.accepting()) == 2)
@@ -136,19 +131,16 @@ async def test_a_killed_host_is_replaced_and_only_requests_under_way_fail(deploy
         stop.set()
         await asyncio.wait(loads)
         assert set(cut) | set(refused) <= {killed.instance} and len(cut) <= len(loads)
-        watching.cancel()
 
 
 async def test_instances_outlive_the_service(deploy: DeployHarness) -> None:
     deploy.spawn()
-    async with deploy.client() as client, asyncio.TaskGroup() as tasks:
+    async with deploy.client() as client:
         await deploy.want(UID, 1, spin_revision())
         await up(client)
-        watcher = Watcher(client)
-        watching = tasks.create_task(watcher.run())
-        endpoint = await answers(deploy, watcher, "hello", "hello")
-        before = await pids(client)
-        watching.cancel()
+        async with watching(client) as watcher:
+            endpoint = await answers(deploy, watcher, "hello", "hello")
+            before = await pids(client)
     deploy.kill()
     assert await ask(deploy, endpoint, "hello") == (200, "hello")
     deploy.spawn()
