@@ -123,6 +123,16 @@ def docker_base_images(docker_python_image: str, docker_node_image: str) -> dict
 
 
 @pytest.fixture(scope="session")
+def docker_environ(docker_host: str, docker_base_images: dict[str, str]) -> dict[str, str]:
+    """The settings of a mesh that builds and runs at the tests' daemon."""
+    return {
+        "DOCKER_HOST": docker_host,
+        "FNMESH_BUILD_PYTHON_IMAGE": docker_base_images["python"],
+        "FNMESH_BUILD_NODE_IMAGE": docker_base_images["node"],
+    }
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> PostgresServer:
     """The running server; tests want `postgres_url`."""
     server = PostgresServer()

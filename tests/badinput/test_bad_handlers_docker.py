@@ -22,14 +22,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def mesh_environ(docker_host: str, docker_base_images: dict[str, str]) -> Mapping[str, str]:
+def mesh_environ(docker_environ: dict[str, str]) -> Mapping[str, str]:
     """A mesh with a Docker daemon, where nobody waits long for the next start."""
-    return {
-        **CRASHING,
-        "DOCKER_HOST": docker_host,
-        "FNMESH_BUILD_PYTHON_IMAGE": docker_base_images["python"],
-        "FNMESH_BUILD_NODE_IMAGE": docker_base_images["node"],
-    }
+    return CRASHING | docker_environ
 
 
 @pytest.fixture(autouse=True)

@@ -87,17 +87,8 @@ def fake(docker_host: str) -> Iterator[FakeKubernetes]:
 
 
 @pytest.fixture(scope="module")
-def cluster_mesh(
-    cluster: Cluster, registry: DockerRegistry, docker_host: str, docker_base_images: dict[str, str]
-) -> Iterator[RunningMesh]:
-    running = RunningMesh(
-        environ={
-            "DOCKER_HOST": docker_host,
-            "FNMESH_BUILD_PYTHON_IMAGE": docker_base_images["python"],
-            "FNMESH_BUILD_NODE_IMAGE": docker_base_images["node"],
-            "FNMESH_BUILD_CLUSTER_REPOSITORY": f"{registry.address}/fnmesh",
-        }
-    )
+def cluster_mesh(cluster: Cluster, registry: DockerRegistry, docker_environ: dict[str, str]) -> Iterator[RunningMesh]:
+    running = RunningMesh(environ=docker_environ | {"FNMESH_BUILD_CLUSTER_REPOSITORY": f"{registry.address}/fnmesh"})
     running.environ["FNMESH_DEPLOY_KUBECONFIG"] = str(cluster.kubeconfig(running.data_dir / "kubeconfig", "C"))
     registry.log_in(running.data_dir / ".docker")
     running.environ |= spin_toolchain.lent(running.data_dir / "work")

@@ -29,15 +29,9 @@ NODE = "export const handler = async () => ({ node: true });\n"
 
 
 @pytest.fixture(scope="module")
-def docker_mesh(docker_host: str, docker_base_images: dict[str, str]) -> Iterator[RunningMesh]:
+def docker_mesh(docker_environ: dict[str, str]) -> Iterator[RunningMesh]:
     """A mesh whose functions run in containers made from base images that need no image registry."""
-    running = RunningMesh(
-        environ={
-            "DOCKER_HOST": docker_host,
-            "FNMESH_BUILD_PYTHON_IMAGE": docker_base_images["python"],
-            "FNMESH_BUILD_NODE_IMAGE": docker_base_images["node"],
-        }
-    )
+    running = RunningMesh(environ=docker_environ)
     try:
         yield running.start()
         assert running.stop() == 0, running.errors()

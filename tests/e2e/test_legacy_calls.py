@@ -35,9 +35,7 @@ def legacy(request: pytest.FixtureRequest) -> Iterator[tuple[RunningMesh, str]]:
     c_type: str = request.param
     environ = {"FNMESH_CLUSTER_ALIASES": "softbank-execution-engine", "DOCKER_HOST": "unix:/nowhere.sock"}
     if c_type == "docker":
-        images = request.getfixturevalue("docker_base_images")
-        environ["DOCKER_HOST"] = request.getfixturevalue("docker_host")
-        environ["FNMESH_BUILD_PYTHON_IMAGE"], environ["FNMESH_BUILD_NODE_IMAGE"] = images["python"], images["node"]
+        environ |= request.getfixturevalue("docker_environ")
     running = RunningMesh(environ=environ)
     try:
         yield running.start(), c_type
