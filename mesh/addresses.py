@@ -9,9 +9,13 @@ import asyncio
 import ipaddress
 
 _DNS = "dns:///"
-# Several addresses are all connected to, and calls go to those that answer: a replica that is gone costs no call.
+# Several addresses are all connected to, and calls go to those that say they serve: a replica that is gone, or about
+# to go, costs no call.
 _BALANCED: tuple[tuple[str, object], ...] = (
-    ("grpc.lb_policy_name", "round_robin"),
+    (
+        "grpc.service_config",
+        '{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}',
+    ),
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )
 

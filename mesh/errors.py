@@ -181,6 +181,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> MeshError:
             status.ParseFromString(value)
             return from_status(status)
     code = error.code()
+    if code is grpc.StatusCode.CANCELLED:  # by the other side: who gives up here gets a CancelledError
+        return Unavailable("STOPPED", "The service has stopped in the middle of the call; try again.")
     return _BY_CODE.get(code, Internal)(code.name, error.details() or code.name.replace("_", " ").lower())
 
 

@@ -7,7 +7,7 @@ import inspect
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from mesh import auth, deadline, disk, telemetry
 from mesh.auth import Authenticator
+from mesh.draining import Draining
 from mesh.errors import (
     STATUS_DETAILS_KEY,
     DeadlineExceeded,
@@ -46,20 +47,6 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.http2.max_ping_strikes", 0),
 )
-
-
-@dataclass
-class Draining:
-    """Whether the server is about to stop. Long streams (LONG_PREFIXES) are ended by it with UNAVAILABLE."""
-
-    event: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    def begin(self) -> None:
-        """Ends all long streams."""
-        self.event.set()
-        for task in list(self.tasks):
-            task.cancel()
 
 
 @dataclass
@@ -95,7 +82,6 @@ async def serve(
     lean_methods: frozenset[str] = frozenset(),
     long_methods: frozenset[str] = frozenset(),
     drain_s: float = 10.0,
-    before_stop: Callable[[], Awaitable[None]] | None = None,
     options: Sequence[tuple[str, Any]] = (),
 ) -> AsyncIterator[BoundServer]:
     """Runs a gRPC server for as long as the context lasts, then drains it.
@@ -106,8 +92,9 @@ async def serve(
     authentication only: no span, no mapping of errors. `long_methods` (`"Method"`) are ended on drain like
     those of LONG_PREFIXES.
 
-    On exit: `before_stop`, health NOT_SERVING, long streams ended with UNAVAILABLE, the other calls have
-    `drain_s` to finish. Raises OSError where the address cannot be bound.
+    On exit: health NOT_SERVING, which sends the calls of channels to several processes elsewhere; once no more come,
+    long streams are ended with UNAVAILABLE and the other calls have `drain_s` to finish. Raises OSError where the
+    address cannot be bound.
     """
     draining = Draining()
     interceptor = _Interceptor(
@@ -126,9 +113,8 @@ async def serve(
     try:
         yield bound
     finally:
-        if before_stop is not None:
-            await before_stop()
         await bound.set_serving(False)
+        await draining.quiet()
         draining.begin()
         await server.stop(drain_s)
 
@@ -178,6 +164,9 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         _, service, method = details.method.split("/", 2)
+        if service == health.SERVICE_NAME:
+            return _wrapped(handler, details.method, self._draining) if method == "Watch" else handler
+        self._draining.calls += 1
         # Each call has its own task and context, so what is set here holds for its handler and ends with it.
         metadata: Any = details.invocation_metadata or ()
         if service not in _OPEN_SERVICES:

@@ -146,6 +146,13 @@ local function render_rpc_error(handle, trace)
   if not code then
     return
   end
+  if code == "CANCELLED" then
+    -- Who has given up is not told anything: invoke_svc has stopped in the middle of the call.
+    body:setBytes('{"detail":"A service of the mesh has stopped in the middle of the call; try again.",'
+      .. '"code":"UNAVAILABLE","reason":"SERVICE_UNAVAILABLE","trace_id":"' .. trace .. '"}')
+    handle:headers():replace("retry-after", "1")
+    return
+  end
   local _, message_at = text:find('"message":"', 1, true)
   body:setBytes(string.format('{"detail":%s,"code":"%s","reason":"%s","trace_id":"%s"}',
     message_at and json_string_at(text, message_at) or '""', code,
@@ -229,8 +236,13 @@ function envoy_on_response(handle)
       status = "502"
     end
     restore(headers, status)
-  elseif not known.head then
-    render_rpc_error(handle, known.trace or "")
+  else
+    if headers:get(":status") == "499" then
+      headers:replace(":status", "503")
+    end
+    if not known.head then
+      render_rpc_error(handle, known.trace or "")
+    end
   end
 
   -- Envoy sees a POST by now and would write a body that may not be there: a client would take it for the next

@@ -198,6 +198,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> RpcFailed:
             return Unreachable(f"What answers at {address} is no mesh.", trace_id=trace_id)
         if error.code() is grpc.StatusCode.INTERNAL and _RESET in message.lower():
             return Unavailable("The connection broke in the middle of the answer.", trace_id=trace_id)
+        if error.code() is grpc.StatusCode.CANCELLED:  # by the other side: who gives up here gets a CancelledError
+            return Unavailable("The service has stopped in the middle of the call.", trace_id=trace_id)
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             message = f"The mesh at {address} did not answer in time."
         return _BY_CODE.get(error.code(), RpcFailed)(message, code=error.code(), trace_id=trace_id)

@@ -309,6 +309,15 @@ async def test_a_failed_call_has_the_shape_of_all_errors(door: Door, code: grpc.
     assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
 
 
+async def test_a_call_that_a_stopping_service_gives_up_is_503(door: Door) -> None:
+    door.invoke.respond = lambda seen: Answer(error=(grpc.StatusCode.CANCELLED, "CANCELLED"))
+    async with door.client() as client:
+        answer, head = await client.get("/api/hello"), await client.head("/api/hello")
+    assert (answer.status_code, head.status_code, answer.headers["retry-after"]) == (503, 503, "1")
+    told = {"code": "UNAVAILABLE", "reason": "SERVICE_UNAVAILABLE", "trace_id": answer.headers["x-trace-id"]}
+    assert told.items() <= answer.json().items()
+
+
 async def test_big_headers_pass_up_to_the_limit(door: Door) -> None:
     async with door.client() as client:
         answer = await client.get("/api/hello", headers={"x-big": "x" * 60_000})

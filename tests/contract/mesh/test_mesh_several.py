@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
 
 from fnmesh.deploy.v1 import deploy_service_pb2 as pb
 from fnmesh.deploy.v1 import deploy_service_pb2_grpc as pb_grpc
 from fnmesh.deploy.v1 import deployment_pb2
+from fnmesh.invoke.v1 import invoke_service_pb2 as invoke_pb
+from fnmesh.invoke.v1 import invoke_service_pb2_grpc as invoke_grpc
 from mesh.auth import Authenticator, ServiceToken
 from mesh.errors import NOT_LEADER, Unavailable
 from mesh.rpc_client import open_channel
@@ -20,6 +24,7 @@ from tests.support.eventually import eventually
 from tests.support.ports import free_port
 
 TOKEN = ServiceToken("t" * 32)
+CHANNELS, CALLERS_OF_EACH, STOPS = 4, 4, 4
 
 
 class Deploy(pb_grpc.DeployServiceServicer):
@@ -107,6 +112,50 @@ async def test_a_stream_that_ends_goes_on_at_the_other_one(places: list[str]) ->
             return {one.name async for one in deploy.WatchDeployment(pb.WatchDeploymentRequest())}
 
         assert await eventually(seen) | await eventually(seen) | await eventually(seen) == {"one", "two"}
+
+
+class Invoke(invoke_grpc.InvokeServiceServicer):
+    async def Invoke(self, request: Any, context: Any) -> invoke_pb.InvokeResponse:
+        await asyncio.sleep(0)
+        return invoke_pb.InvokeResponse()
+
+
+@asynccontextmanager
+async def invoking(listen: str) -> AsyncIterator[None]:
+    async with serve(
+        listen,
+        lambda server: invoke_grpc.add_InvokeServiceServicer_to_server(Invoke(), server),
+        public_services=("fnmesh.invoke.v1.InvokeService",),
+        auth=Authenticator("off", TOKEN),
+        drain_s=5,
+    ):
+        yield
+
+
+async def test_one_that_stops_in_order_costs_no_call(places: list[str]) -> None:
+    done = asyncio.Event()
+    answered = 0
+
+    async def keep_calling(channel: grpc.aio.Channel) -> None:
+        nonlocal answered
+        stub = invoke_grpc.InvokeServiceStub(channel)
+        while not done.is_set():
+            await stub.Invoke(invoke_pb.InvokeRequest())  # not one that is tried again
+            answered += 1
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(invoking(places[0]))
+        channels = [
+            await stack.enter_async_context(open_channel(",".join(places), token=TOKEN)) for _ in range(CHANNELS)
+        ]
+        async with asyncio.TaskGroup() as tasks:
+            for channel in channels * CALLERS_OF_EACH:
+                tasks.create_task(keep_calling(channel))
+            for _ in range(STOPS):
+                async with invoking(places[1]):
+                    before = answered
+                    await eventually(lambda before=before: answered > before + 200)
+            done.set()
 
 
 async def _equal(probe: Any, wanted: set[str]) -> bool:
