@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-QUIET_ROUNDS = 5
+_ROUNDS = 5
 _ROUND_S = 0.02
 _PATIENCE_S = 1.0
 
@@ -20,18 +20,20 @@ class Draining:
     calls: int = 0
     """How many have come so far."""
 
-    async def quiet(self) -> None:
-        """Returns once no call has come for a while, or when patience is over.
+    async def quiet(self, *, callers_stay: bool) -> None:
+        """Returns once no call has come for a while, or when patience is over. `callers_stay` says that somebody is
+        known who has to hear first that calls go elsewhere.
 
-        gRPC cancels those that have reached the process when it stops but not their handler yet; their callers would
-        be told CANCELLED. That no time passed on a busy machine says nothing, so these are rounds of the loop.
+        gRPC cancels calls that have reached the process when it stops but not their handler yet; their callers would
+        be told CANCELLED. That time has passed says nothing on a busy machine, so it is rounds of the loop.
         """
         loop = asyncio.get_running_loop()
-        ends, rounds = loop.time() + _PATIENCE_S, 0
-        while rounds < QUIET_ROUNDS and loop.time() < ends:
+        ends, wanted = loop.time() + _PATIENCE_S, _ROUNDS if callers_stay else 1
+        left = wanted
+        while left and loop.time() < ends:
             before = self.calls
             await asyncio.sleep(_ROUND_S)
-            rounds = rounds + 1 if self.calls == before else 0
+            left = left - 1 if self.calls == before else wanted
 
     def begin(self) -> None:
         """Ends all long streams."""

@@ -114,7 +114,7 @@ async def serve(
         yield bound
     finally:
         await bound.set_serving(False)
-        await draining.quiet()
+        await draining.quiet(callers_stay=bool(draining.tasks))
         draining.begin()
         await server.stop(drain_s)
 

@@ -85,7 +85,7 @@ async def serving(app: Any, address: str) -> AsyncIterator[None]:
             finally:
                 server.refuse()
                 closing.draining.begin()
-                await closing.draining.quiet()
+                await closing.draining.quiet(callers_stay=True)
                 server.should_exit = True
     if failure is not None:
         raise failure
