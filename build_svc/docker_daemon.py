@@ -212,6 +212,8 @@ class DockerDaemon:
     def _with_api(self, work: Callable[[docker.APIClient], T]) -> T:
         with self._opening:
             if self._api is None:
+                if not _somebody_listens(self._url or _DEFAULT_URL):
+                    raise ConnectionRefusedError
                 self._api = docker.APIClient(
                     base_url=self._url, version="auto", timeout=_COMMIT_S, max_pool_size=self._threads
                 )

@@ -19,6 +19,7 @@ from tests.support import base_images, require
 from tests.support import docker_host as docker_hosts
 from tests.support.docker_daemon import DockerDaemonError
 from tests.support.leases import run_pid
+from tests.support.lent_databases import LentDatabases
 from tests.support.postgres import PostgresError, PostgresServer
 from tests.support.state_dir import file_lock, state_dir
 
@@ -150,12 +151,27 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def lent_databases(postgres_server: PostgresServer) -> Iterator[LentDatabases]:
+    """Databases that tests use one after the other."""
+    databases = LentDatabases(postgres_server)
+    yield databases
+    databases.drop()
+
+
+@pytest.fixture
+def migrated_postgres_url(lent_databases: LentDatabases) -> Iterator[str]:
+    """A database that is as the migrations of the services leave it: sooner there than `postgres_url`."""
+    with lent_databases.one() as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh, empty database: the test runs once on SQLite and once on PostgreSQL."""
+    """A database without anything in it: the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/test.db"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue("migrated_postgres_url")
     return url
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
@@ -41,7 +42,7 @@ class Cron:
 
     def latest(self, due: float, now: float) -> float:
         """The last time up to now; `due` is one that has come."""
-        return max(due, self._step(now + 1, reverse=True))
+        return max(due, self._step(math.floor(now) + 1, reverse=True))  # times are whole seconds
 
     def _step(self, moment: float, *, reverse: bool) -> float:
         try:

@@ -134,17 +134,21 @@ class PostgresServer:
     def database(self) -> Iterator[str]:
         """A new empty database's URL; the database is dropped afterwards, whoever is still connected."""
         name = f"test_{secrets.token_hex(8)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         try:
             yield self.url(name)
         finally:
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _execute(self, statement: str) -> None:
-        """Run `statement` in a thread with a loop of its own, so that callers may be within a loop or not."""
+    def execute(self, statement: str, url: str = "") -> None:
+        """Runs a statement, in a thread with a loop of its own, so that callers may be within a loop or not.
+
+        `url` is that of one of its databases; else it is the maintenance database.
+        """
+        where = url.replace("postgresql+asyncpg", "postgresql") or self.url("postgres", driver="postgresql")
 
         async def run() -> None:
-            connection = await asyncpg.connect(self.url("postgres", driver="postgresql"))
+            connection = await asyncpg.connect(where)
             try:
                 await connection.execute(statement)
             finally:

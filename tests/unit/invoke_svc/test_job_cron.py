@@ -32,6 +32,18 @@ def test_the_next_time(cron: str, zone: str, now: str, expected: str) -> None:
     assert told(Cron(cron, zone).after(at(now))) == expected
 
 
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2030-01-01T00:04:59.98", "2030-01-01T00:04"),  # the next one has not come, however near it is
+        ("2030-01-01T00:05:00", "2030-01-01T00:05"),
+        ("2030-01-01T00:05:00.5", "2030-01-01T00:05"),
+    ],
+)
+def test_the_latest_time(now: str, expected: str) -> None:
+    assert told(Cron("* * * * *").latest(at("2030-01-01T00:00:00"), at(now))) == expected
+
+
 @pytest.mark.parametrize("cron", ["", "* * * *", "* * * * * *", "61 * * * *", "0 0 30 2 *", "nonsense", "@daily"])
 def test_what_is_no_cron_expression(cron: str) -> None:
     with pytest.raises(CronInvalid):
