@@ -11,6 +11,8 @@ import asyncpg  # type: ignore[import-untyped]
 
 ANSWERS_WITHIN_S = 10.0
 _CLOSES_WITHIN_S = 2.0
+# The last is raised where a connection is cut off at the moment it is used.
+_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # The server finds out soon that our machine is gone, and gives our locks to others.
 _SETTINGS = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", "jit": "off"}
 
@@ -50,7 +52,7 @@ class Session:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _LOST as error:
             raise self._lost(error) from error
 
 
@@ -65,11 +67,11 @@ async def session(
     settings = {**_SETTINGS, "application_name": name}
     try:
         connection = await asyncpg.connect(**where, server_settings=settings, timeout=ANSWERS_WITHIN_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _LOST as error:
         raise lost(error) from error
     try:
         yield Session(connection, lost)
     finally:
-        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(*_LOST):
             await connection.close(timeout=_CLOSES_WITHIN_S)
         connection.terminate()

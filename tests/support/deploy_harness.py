@@ -20,6 +20,7 @@ import grpc.aio
 
 from deploy_svc.app import DeployApp, app
 from deploy_svc.process.unpacking import remove_tree
+from deploy_svc.reap import reap
 from deploy_svc.settings import DeploySettings
 from fnmesh.deploy.v1 import deploy_service_pb2 as deploy_pb
 from fnmesh.deploy.v1 import deploy_service_pb2_grpc as deploy_grpc
@@ -353,7 +354,7 @@ async def harness(docker_host: str = "", *, reaps: bool = True) -> AsyncIterator
             finally:
                 one.kill()
                 if reaps:
-                    await asyncio.to_thread(one.reap)
+                    await reap(one.load_settings(), ())
     finally:
         await asyncio.to_thread(remove_tree, base)
 

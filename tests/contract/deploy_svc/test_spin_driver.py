@@ -216,7 +216,8 @@ async def test_each_request_has_a_fresh_instance_unless_reuse_is_asked_for(mesh:
     one = await started(mesh, driver, await spec_of(mesh))
     assert [(await ask(one, "count"))[1] for _ in range(3)] == ["1", "1", "1"]
     other = await started(mesh, driver, await spec_of(mesh, SPIN_INSTANCE_REUSE="100"))
-    assert [(await ask(other, "count"))[1] for _ in range(3)] == ["1", "2", "3"]
+    # A busy machine may not have put an instance back when the next request comes: then there are two.
+    assert max([int((await ask(other, "count"))[1]) for _ in range(20)]) > 2
     with pytest.raises(FailedPrecondition) as refused:
         await driver.start(await spec_of(mesh, SPIN_INSTANCE_REUSE="many"))
     assert refused.value.message == TOLD["SPIN_INSTANCE_REUSE that is no number"]
