@@ -107,8 +107,8 @@ bench: setup-dev ## the benchmarks behind docs/performance.md
 golden: setup-dev ## for a release: write the data directory that later versions are tested with (VERSION=0.2.0)
 	@$(BIN)/python -m tests.support.golden_data $(VERSION)
 
-fuzz: setup-dev ## the fuzzers of tests/fuzz for long, with new random examples each time (ARGS="-k last_hop")
-	@FNMESH_FUZZ=long $(BIN)/python -m pytest -n 2 --dist load --timeout 7200 tests/fuzz $(ARGS)
+fuzz: setup-dev ## the fuzzers of tests/fuzz and schemathesis for long, with new random examples each time (ARGS="-k last_hop")
+	@FNMESH_FUZZ=long $(BIN)/python -m pytest -n 2 --dist load --timeout 7200 tests/fuzz tests/e2e/test_rest_schema.py $(ARGS)
 
 clean: ## remove what the targets above made, .venv included
 	@rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

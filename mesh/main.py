@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -53,6 +54,8 @@ def run(
     if migrate is not None:
         actions["migrate"] = lambda settings, _: migrate(settings)
     name = settings_type.service
+    gc.freeze()  # what is imported stays: the collector need not look at it again and again
+    gc.enable()
     try:
         settings = settings_type.load()
         logs.setup(name, settings.log_level)

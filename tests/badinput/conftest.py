@@ -1,13 +1,14 @@
-"""A mesh for each module that is given bad input, and a function beside it that must not notice.
+"""A mesh that is given bad input, and a function beside it that must not notice.
 
 A module asks for the mesh by `mesh`, and for a watch over the bystander in each of its tests by
-`pytestmark = pytest.mark.usefixtures("undisturbed")`. Settings of its mesh: a module-scoped fixture
-`mesh_environ` of its own.
+`pytestmark = pytest.mark.usefixtures("undisturbed")`. All modules share one mesh; where one needs settings of its own,
+it has a mesh of its own, with the module-scoped fixture `mesh_environ`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 
 from fnmesh.client import Mesh
 from tests.support import processes
+from tests.support.bad_function import CRASHING
 from tests.support.running_mesh import RunningMesh
 from tests.support.sources import MakeSource, source_maker
 
@@ -23,14 +25,31 @@ BYSTANDER = "import os\n\n\ndef handler(event, context):\n    return {'pid': os.
 
 @pytest.fixture(scope="module")
 def mesh_environ() -> Mapping[str, str]:
-    """Settings of this module's mesh, by the names of their variables."""
-    return {}
+    """Settings of this module's mesh, by the names of their variables; with those here it is the shared one."""
+    return CRASHING
+
+
+@pytest.fixture(scope="session")
+def shared_mesh() -> Iterator[RunningMesh]:
+    """The mesh of the modules that need no settings of their own."""
+    with _running(CRASHING) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def mesh(mesh_environ: Mapping[str, str]) -> Iterator[RunningMesh]:
+def mesh(mesh_environ: Mapping[str, str], request: pytest.FixtureRequest) -> Iterator[RunningMesh]:
     """A mesh without authentication, whose functions run as processes; it stops in order and leaves nothing."""
-    running = RunningMesh(environ={"FNMESH_LOG_LEVEL": "debug", **mesh_environ})
+    if mesh_environ == CRASHING:
+        shared: RunningMesh = request.getfixturevalue("shared_mesh")
+        yield shared
+    else:
+        with _running(mesh_environ) as running:
+            yield running
+
+
+@contextmanager
+def _running(environ: Mapping[str, str]) -> Iterator[RunningMesh]:
+    running = RunningMesh(environ={"FNMESH_LOG_LEVEL": "debug", **environ})
     try:
         yield running.start()
         assert running.stop() == 0, running.errors()

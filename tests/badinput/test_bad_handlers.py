@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -11,19 +11,13 @@ import pytest
 from fnmesh.client import Mesh
 from fnmesh.deploy.v1 import deployment_pb2
 from tests.support import processes
-from tests.support.bad_function import CRASHING, BadFunction, deploy
+from tests.support.bad_function import BadFunction, deploy
 from tests.support.eventually import eventually_sync
 from tests.support.running_mesh import RunningMesh
 from tests.support.steady import steadily
 
 MIB = 1 << 20
 NOT_JSON = "the handler's result is not JSON: "
-
-
-@pytest.fixture(scope="module")
-def mesh_environ() -> Mapping[str, str]:
-    """Nobody waits long for the next start."""
-    return CRASHING
 
 
 @pytest.fixture(autouse=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from fnmesh.client import Mesh
 from tests.support import processes
-from tests.support.bad_function import CRASHING, BadFunction, deploy
+from tests.support.bad_function import BadFunction, deploy
 from tests.support.eventually import eventually_sync
 from tests.support.running_mesh import RunningMesh
 from tests.support.steady import steadily
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.node
 
 MIB = 1 << 20
 NOT_JSON = "the handler's result is not JSON: "
-
-
-@pytest.fixture(scope="module")
-def mesh_environ() -> Mapping[str, str]:
-    """Nobody waits long for the next start."""
-    return CRASHING
 
 
 @pytest.fixture(autouse=True)
@@ -35,17 +29,17 @@ def goes_on(mesh: RunningMesh, bystander: str, undisturbed: None) -> Iterator[No
 
 @pytest.fixture(scope="module")
 def small(mesh: RunningMesh) -> BadFunction:
-    return deploy(mesh, "bad_node", "small", target="process", memory="128Mi", timeout="20s")
+    return deploy(mesh, "bad_node", "small-node", target="process", memory="128Mi", timeout="20s")
 
 
 @pytest.fixture(scope="module")
 def brief(mesh: RunningMesh) -> BadFunction:
-    return deploy(mesh, "bad_node", "brief", target="process", memory="128Mi", timeout="500ms")
+    return deploy(mesh, "bad_node", "brief-node", target="process", memory="128Mi", timeout="500ms")
 
 
 @pytest.fixture(scope="module")
 def wide(mesh: RunningMesh) -> BadFunction:
-    return deploy(mesh, "bad_node", "wide", target="process", memory="512Mi", timeout="60s")
+    return deploy(mesh, "bad_node", "wide-node", target="process", memory="512Mi", timeout="60s")
 
 
 FAILURES = {

@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.conftest import MakeSource
 from tests.support import processes
 from tests.support.eventually import eventually_sync
-from tests.support.running_mesh import ROOT, RunningMesh
+from tests.support.running_mesh import ROOT, SERVICES, RunningMesh
 
 HELLO = "import os\ndef handler(event):\n    return {'pid': os.getpid()}\n"
 
@@ -31,6 +31,22 @@ def own_mesh() -> Iterator[RunningMesh]:
         yield running
     finally:
         running.remove()
+
+
+@pytest.fixture(scope="module")
+def ended_mesh() -> Iterator[RunningMesh]:
+    """The mesh of all tests that end one."""
+    running = RunningMesh()
+    try:
+        yield running
+    finally:
+        running.remove()
+
+
+@pytest.fixture
+def mortal_mesh(ended_mesh: RunningMesh) -> RunningMesh:
+    """A mesh that runs and may be ended: it is started for the next test again."""
+    return ended_mesh if ended_mesh.runs else ended_mesh.start()
 
 
 def _get(mesh: RunningMesh, path: str) -> int:
@@ -74,64 +90,58 @@ def test_a_killed_service_is_started_again(
     mesh.cli("deploy", str(make_source(function, **{"handler.py": HELLO + "# 2\n"})), "--target", "process")
 
 
-def test_orderly_stop_leaves_nothing_and_keeps_everything(own_mesh: RunningMesh, make_source: MakeSource) -> None:
-    own_mesh.start()
-    own_mesh.cli("deploy", str(make_source("kept", **{"handler.py": HELLO})), "--target", "process")
-    assert _get(own_mesh, "/api/kept") == 200
+def test_orderly_stop_leaves_nothing_and_keeps_everything(mortal_mesh: RunningMesh, make_source: MakeSource) -> None:
+    mortal_mesh.cli("deploy", str(make_source("kept", **{"handler.py": HELLO})), "--target", "process")
+    assert _get(mortal_mesh, "/api/kept") == 200
+    said = mortal_mesh.errors()
 
-    assert own_mesh.stop(signal.SIGINT) == 0
+    assert mortal_mesh.stop(signal.SIGINT) == 0
 
-    assert own_mesh.processes() == []
-    assert own_mesh.errors() == ""
-    own_mesh.start()
-    eventually_sync(lambda: _get(own_mesh, "/api/kept") == 200, 30)
+    assert mortal_mesh.processes() == []
+    assert mortal_mesh.errors() == said
+    mortal_mesh.start()
+    eventually_sync(lambda: _get(mortal_mesh, "/api/kept") == 200, 30)
 
 
-def test_requests_under_way_are_finished_before_it_stops(own_mesh: RunningMesh, make_source: MakeSource) -> None:
-    own_mesh.start()
+def test_requests_under_way_are_finished_before_it_stops(mortal_mesh: RunningMesh, make_source: MakeSource) -> None:
     code = "import time\ndef handler(event):\n    print('begun')\n    time.sleep(2)\n    return {'done': True}\n"
-    own_mesh.cli("deploy", str(make_source("slowly", **{"handler.py": code})), "--target", "process")
+    mortal_mesh.cli("deploy", str(make_source("slowly", **{"handler.py": code})), "--target", "process")
     with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(httpx.get, f"{own_mesh.url}/api/slowly", trust_env=False, timeout=30)
-        eventually_sync(lambda: "begun" in own_mesh.cli("logs", "slowly").stdout, 5)
+        answer = threads.submit(httpx.get, f"{mortal_mesh.url}/api/slowly", trust_env=False, timeout=30)
+        eventually_sync(lambda: "begun" in mortal_mesh.cli("logs", "slowly").stdout, 5)
 
-        assert own_mesh.stop() == 0
+        assert mortal_mesh.stop() == 0
 
         assert (answer.result().status_code, answer.result().json()) == (200, {"done": True})
 
 
-def test_a_killed_mesh_leaves_no_orphan_after_the_next_start(own_mesh: RunningMesh, make_source: MakeSource) -> None:
-    own_mesh.start()
-    own_mesh.cli("deploy", str(make_source("orphan", **{"handler.py": HELLO})), "--target", "process")
-    workload = httpx.get(f"{own_mesh.url}/api/orphan", trust_env=False).json()["pid"]
-    before = own_mesh.processes()
+def test_a_killed_mesh_leaves_no_orphan_after_the_next_start(mortal_mesh: RunningMesh, make_source: MakeSource) -> None:
+    mortal_mesh.cli("deploy", str(make_source("orphan", **{"handler.py": HELLO})), "--target", "process")
+    workload = httpx.get(f"{mortal_mesh.url}/api/orphan", trust_env=False).json()["pid"]
+    services = [mortal_mesh.service_pid(name) for name in (*SERVICES, "envoy")]
 
-    own_mesh.kill()
+    mortal_mesh.kill()
 
-    services = [pid for pid in before if pid != workload]
     eventually_sync(lambda: not any(processes.is_running(pid) for pid in services), 10)
-    own_mesh.start()
+    mortal_mesh.start()
     assert not processes.is_running(workload)
-    eventually_sync(lambda: _get(own_mesh, "/api/orphan") == 200, 30)
-    assert own_mesh.stop() == 0
-    assert own_mesh.processes() == []
+    eventually_sync(lambda: _get(mortal_mesh, "/api/orphan") == 200, 30)
 
 
-def test_a_service_that_dies_again_and_again_ends_the_mesh(own_mesh: RunningMesh) -> None:
-    own_mesh.start()
+def test_a_service_that_dies_again_and_again_ends_the_mesh(mortal_mesh: RunningMesh) -> None:
     killed: set[int] = set()
 
     def another() -> int:
-        return next((pid for pid in own_mesh.processes_of("invoke_svc") if pid not in killed), 0)
+        return next((pid for pid in mortal_mesh.processes_of("invoke_svc") if pid not in killed), 0)
 
     for _ in range(5):
         pid = eventually_sync(another, 10)
         killed.add(pid)
         os.kill(pid, signal.SIGKILL)
 
-    assert own_mesh.wait() == 1
-    assert own_mesh.errors().splitlines()[-1].startswith("fnmesh: invoke failed 5 times in a row")
-    assert own_mesh.processes() == []
+    assert mortal_mesh.wait() == 1
+    assert mortal_mesh.errors().splitlines()[-1].startswith("fnmesh: invoke failed 5 times in a row")
+    assert mortal_mesh.processes() == []
 
 
 def test_wrong_setting_is_one_sentence(own_mesh: RunningMesh) -> None:

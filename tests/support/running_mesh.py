@@ -49,6 +49,11 @@ class RunningMesh:
         return self._process.pid
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def run_dir(self) -> Path:
         """Where its sockets are."""
         return Path("/tmp") / f"fnmesh-{_digest(self.data_dir)}"
@@ -105,7 +110,7 @@ class RunningMesh:
 
     def remove(self) -> None:
         """Ends whatever is left of it, and its data."""
-        if self._process is not None and self._process.poll() is None:
+        if self.runs:
             self.stop()
         for pid in self.processes():
             processes.kill(pid)
