@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 
@@ -26,7 +27,7 @@ ENVIRON = {
     "FNMESH_DEPLOY_WATCHER_GRACE_S": "3",
 }
 SETTLES_WITHIN_S = 60.0
-_LOG_TAIL = 2500
+_LOG_LINES, _LOG_WIDTH = 8, 240
 STEADY, CHANGING, COMING_AND_GOING = "steady", "changing", "coming-and-going"
 
 
@@ -114,10 +115,10 @@ class World:
     def told(self, what: str) -> str:
         """The message of a failed test: what is wrong, what was done, and the ends of the logs."""
         logs = [log for log in sorted((self.mesh.data_dir / "logs").glob("*.log")) if not log.name.startswith("in-")]
-        tails = "\n".join(f"-- {log.name}\n{log.read_text(errors='replace')[-_LOG_TAIL:]}" for log in logs)
+        tails = "\n".join(f"-- {log.name}\n{_end_of(log)}" for log in logs)
         return (
-            f"{what}\n\ntimeline\n{self.ledger.timeline()}\n\n`fnmesh up`\n{self.mesh.errors()[-2000:]}\n\n{tails}"
-            f"\n\n(again) {what}"
+            f"{what}\n\n`fnmesh up`\n{self.mesh.errors()[-2000:]}\n\n{tails}\n\n"
+            f"timeline\n{self.ledger.timeline()}\n\n(again) {what}"
         )
 
     @asynccontextmanager
@@ -135,6 +136,11 @@ class World:
 
     def _dice(self) -> random.Random:
         return random.Random(self.rng.random())
+
+
+def _end_of(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+    return "\n".join(line[:_LOG_WIDTH] for line in lines)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ import pytest
 from tests.support.running_mesh import ROOT, RunningMesh
 
 HOW_LONG = (
-    ["--max-examples", "300"] if os.environ.get("FNMESH_FUZZ") == "long" else ["--max-examples", "20", "--seed", "3"]
+    ["--max-examples", "300"] if os.environ.get("FNMESH_FUZZ") == "long" else ["--max-examples", "10", "--seed", "3"]
 )
 _TIMEOUT_S = 6000 if os.environ.get("FNMESH_FUZZ") == "long" else 560
 
