@@ -97,6 +97,8 @@ class ScriptRunner:
                 return Outcome(End.NOT_BEGUN, f"{error.reason}: {error.message}")
             if not begun:
                 return Outcome(End.REFUSED, f"{error.reason}: {error.message}")
+            if not isinstance(error, Unavailable):
+                return Outcome(End.LOST, f"RUN_LOST: The service that ran the script failed: {error.message}")
             return Outcome(End.LOST, "RUN_LOST: The service that ran the script was stopped, and the script with it.")
         finally:
             call.cancel()

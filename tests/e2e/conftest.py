@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,16 @@ from fnmesh.client import Mesh
 from tests.support.running_mesh import RunningMesh
 from tests.support.sources import MakeSource as MakeSource
 from tests.support.sources import source_maker
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what its mesh has logged."""
+    report = yield
+    used = getattr(item, "funcargs", {}).get("mesh")
+    if report.failed and isinstance(used, RunningMesh):
+        report.sections.append(("the ends of its mesh's logs", used.log_tails()))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,7 @@ class RunningMesh:
     def log_tails(self) -> str:
         """The ends of the services' logs, for the message of a failed test."""
         logs = sorted((self.data_dir / "logs").glob("*.log"))
-        return "\n".join(f"-- {log.name}\n{log.read_text(errors='replace')[-400:]}" for log in logs)
+        return "\n".join(f"-- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs)
 
     def _close(self) -> None:
         if self._process is not None and self._process.stdout is not None:
