@@ -64,7 +64,8 @@ def _retry_unsent() -> RetryPolicy:
                 typed_config=Any.pack(PreviousHostsPredicate()),
             )
         ],
-        host_selection_retry_max_attempts=3,
+        # Least requests is what a dead member has: it is chosen again and again until the gateway tells of its end.
+        host_selection_retry_max_attempts=20,
     )
 
 

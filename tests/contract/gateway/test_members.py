@@ -102,6 +102,17 @@ async def test_a_process_that_dies_is_left_out(door: Door) -> None:
         await eventually(good)
 
 
+async def test_a_member_that_nobody_knows_to_be_dead_costs_no_request(door: Door, tmp_run_dir: Path) -> None:
+    load = Load()
+    async with open_channel(door.settings.gateway_address, token=ServiceToken(TOKEN)) as channel:
+        call = pb_grpc.MembershipServiceStub(channel).Join()
+        await call.write(pb.JoinRequest(service="invoke", address=f"unix:{tmp_run_dir}/nobody.sock"))
+        assert (await call.read()).applied
+        async with load.on(door, workers=16):
+            await eventually(lambda: load.done > 3000)
+    assert load.failed == []
+
+
 @pytest.mark.parametrize(("service", "address"), [("nobody", "unix:/x"), ("invoke", "nonsense"), ("invoke", "h:x")])
 async def test_a_member_that_makes_no_sense(door: Door, service: str, address: str) -> None:
     async with open_channel(door.settings.gateway_address, token=ServiceToken(TOKEN)) as channel:
