@@ -164,21 +164,20 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         _, service, method = details.method.split("/", 2)
-        if service == health.SERVICE_NAME:
-            return _wrapped(handler, details.method, self._draining) if method == "Watch" else handler
+        draining = self._draining if method.startswith(LONG_PREFIXES) or method in self._long else None
+        if service in _OPEN_SERVICES:
+            return handler if draining is None else _wrapped(handler, details.method, draining)
         self._draining.calls += 1
         # Each call has its own task and context, so what is set here holds for its handler and ends with it.
         metadata: Any = details.invocation_metadata or ()
-        if service not in _OPEN_SERVICES:
-            try:
-                auth.set_current(await self._authenticate(service, metadata))
-            except MeshError as error:
-                return _refusal(handler, error)
-        if details.method in self._lean or service in _OPEN_SERVICES:
+        try:
+            auth.set_current(await self._authenticate(service, metadata))
+        except MeshError as error:
+            return _refusal(handler, error)
+        if details.method in self._lean:
             return handler
         telemetry.enter(telemetry.extract(metadata), auth.current_principal().workspace)
-        long = method.startswith(LONG_PREFIXES) or method in self._long
-        return _wrapped(handler, details.method.removeprefix("/"), self._draining if long else None)
+        return _wrapped(handler, details.method.removeprefix("/"), draining)
 
     async def _authenticate(self, service: str, metadata: Any) -> auth.Principal:
         if service not in self._public and service not in self._internal:

@@ -20,6 +20,13 @@ def test_a_stream_that_broke_may_be_resumed() -> None:
     assert not isinstance(broken, Unreachable)
 
 
+def test_a_call_that_a_stopping_service_gave_up_is_told_as_unavailable() -> None:
+    given_up = _error(grpc.StatusCode.CANCELLED, "CANCELLED")
+
+    assert isinstance(given_up, Unavailable)
+    assert str(given_up) == "The service has stopped in the middle of the call."
+
+
 @pytest.mark.parametrize("details", ["", "Something went wrong inside the mesh."])
 def test_other_internal_errors_may_not(details: str) -> None:
     assert not isinstance(_error(grpc.StatusCode.INTERNAL, details), Unavailable)

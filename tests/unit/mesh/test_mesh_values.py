@@ -37,6 +37,12 @@ def test_a_status_without_details_has_the_code_as_reason() -> None:
     assert (type(error), error.reason, error.message) == (errors.Unavailable, "UNAVAILABLE", "down")
 
 
+def test_a_call_that_the_other_side_cancelled_may_be_tried_again() -> None:
+    call = grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, grpc.aio.Metadata(), grpc.aio.Metadata(), "CANCELLED")
+    error = errors.from_rpc_error(call)
+    assert (type(error), error.reason) == (errors.Unavailable, "STOPPED")
+
+
 def test_sortable_ids_sort_by_time() -> None:
     made = [ids.new_sortable_id() for _ in range(5000)]
     assert made == sorted(set(made))
