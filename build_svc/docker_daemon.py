@@ -75,10 +75,8 @@ class DockerDaemon:
         """Whether the daemon answers within two seconds."""
 
         def ask() -> bool:
-            if not _somebody_listens(self._url or _DEFAULT_URL):
-                return False
             try:
-                api = docker.APIClient(base_url=self._url, timeout=_PING_S)
+                api = self._open(_PING_S)
                 try:
                     return bool(api.ping())
                 finally:
@@ -212,12 +210,14 @@ class DockerDaemon:
     def _with_api(self, work: Callable[[docker.APIClient], T]) -> T:
         with self._opening:
             if self._api is None:
-                if not _somebody_listens(self._url or _DEFAULT_URL):
-                    raise ConnectionRefusedError
-                self._api = docker.APIClient(
-                    base_url=self._url, version="auto", timeout=_COMMIT_S, max_pool_size=self._threads
-                )
+                self._api = self._open(_COMMIT_S, version="auto", max_pool_size=self._threads)
         return work(self._api)
+
+    def _open(self, timeout_s: int, **options: Any) -> docker.APIClient:
+        """A client of the daemon. Raises ConnectionRefusedError where nobody listens."""
+        if not _somebody_listens(self._url or _DEFAULT_URL):
+            raise ConnectionRefusedError
+        return docker.APIClient(base_url=self._url, timeout=timeout_s, **options)
 
 
 class Container:
