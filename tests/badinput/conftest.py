@@ -8,7 +8,6 @@ it has a mesh of its own, with the module-scoped fixture `mesh_environ`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,9 +16,10 @@ import pytest
 from fnmesh.client import Mesh
 from tests.support import processes
 from tests.support.bad_function import CRASHING
-from tests.support.running_mesh import RunningMesh
+from tests.support.running_mesh import RunningMesh, orderly_mesh
 from tests.support.sources import MakeSource, source_maker
 
+_LOUD = {"FNMESH_LOG_LEVEL": "debug"}
 BYSTANDER = "import os\n\n\ndef handler(event, context):\n    return {'pid': os.getpid()}\n"
 
 
@@ -32,7 +32,7 @@ def mesh_environ() -> Mapping[str, str]:
 @pytest.fixture(scope="session")
 def shared_mesh() -> Iterator[RunningMesh]:
     """The mesh of the modules that need no settings of their own."""
-    with _running(CRASHING) as running:
+    with orderly_mesh(_LOUD | CRASHING) as running:
         yield running
 
 
@@ -43,19 +43,8 @@ def mesh(mesh_environ: Mapping[str, str], request: pytest.FixtureRequest) -> Ite
         shared: RunningMesh = request.getfixturevalue("shared_mesh")
         yield shared
     else:
-        with _running(mesh_environ) as running:
+        with orderly_mesh({**_LOUD, **mesh_environ}) as running:
             yield running
-
-
-@contextmanager
-def _running(environ: Mapping[str, str]) -> Iterator[RunningMesh]:
-    running = RunningMesh(environ={"FNMESH_LOG_LEVEL": "debug", **environ})
-    try:
-        yield running.start()
-        assert running.stop() == 0, running.errors()
-        assert running.processes() == []
-    finally:
-        running.remove()
 
 
 @pytest.fixture

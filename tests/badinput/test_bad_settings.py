@@ -213,8 +213,7 @@ def test_the_registry_names_the_field_and_its_limit(
     assert contents(mesh, client) == before
 
 
-@pytest.mark.usefixtures("before")
-def test_what_was_there_is_as_it_was(client: Mesh, http: httpx.Client) -> None:
+def test_what_was_there_is_as_it_was(mesh: RunningMesh, client: Mesh, before: Contents, http: httpx.Client) -> None:
     assert http.get("/api/standing").json() == {"version": 1}
     shown = client.show("standing")
     assert (shown.limits, dict(shown.env), shown.path) == (
@@ -224,6 +223,7 @@ def test_what_was_there_is_as_it_was(client: Mesh, http: httpx.Client) -> None:
         {},
         "standing",
     )  # fmt: skip
+    assert contents(mesh, client) == before
 
 
 def test_every_row_of_the_page_is_shown_here() -> None:

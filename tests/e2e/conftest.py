@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from fnmesh.client import Mesh
-from tests.support.running_mesh import RunningMesh
+from tests.support.running_mesh import RunningMesh, orderly_mesh
 from tests.support.sources import MakeSource as MakeSource
 from tests.support.sources import source_maker
 
@@ -27,19 +27,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="session")
 def mesh() -> Iterator[RunningMesh]:
     """A mesh without authentication, whose functions run as processes."""
-    running = RunningMesh(
-        environ={
-            "FNMESH_LOG_LEVEL": "debug",
-            "FNMESH_DEPLOY_USAGE_INTERVAL_S": "1",
-            "FNMESH_CLUSTER_ALIASES": "softbank-execution-engine",
-        }
-    )
-    try:
-        yield running.start()
-        assert running.stop() == 0, running.errors()
-        assert running.processes() == []
-    finally:
-        running.remove()
+    environ = {
+        "FNMESH_LOG_LEVEL": "debug",
+        "FNMESH_DEPLOY_USAGE_INTERVAL_S": "1",
+        "FNMESH_CLUSTER_ALIASES": "softbank-execution-engine",
+    }
+    with orderly_mesh(environ) as running:
+        yield running
 
 
 @pytest.fixture

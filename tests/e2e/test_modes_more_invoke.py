@@ -20,7 +20,7 @@ from tests.e2e.conftest import MakeSource
 from tests.support import processes
 from tests.support.eventually import eventually_sync
 from tests.support.raw_http import RawClient
-from tests.support.running_mesh import ROOT, RunningMesh
+from tests.support.running_mesh import ROOT, RunningMesh, orderly_mesh
 
 SLOW = """
     import asyncio
@@ -34,13 +34,8 @@ SLOW = """
 @pytest.fixture(scope="module")
 def growing() -> Iterator[RunningMesh]:
     """A mesh for this file alone: it counts processes."""
-    running = RunningMesh()
-    try:
-        yield running.start()
-        assert running.stop() == 0, running.errors()
-        assert running.processes() == []
-    finally:
-        running.remove()
+    with orderly_mesh() as running:
+        yield running
 
 
 class SecondInvoke:

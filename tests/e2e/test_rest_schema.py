@@ -15,10 +15,9 @@ import pytest
 
 from tests.support.running_mesh import ROOT, RunningMesh
 
-HOW_LONG = (
-    ["--max-examples", "300"] if os.environ.get("FNMESH_FUZZ") == "long" else ["--max-examples", "10", "--seed", "3"]
-)
-_TIMEOUT_S = 6000 if os.environ.get("FNMESH_FUZZ") == "long" else 560
+_LONG = os.environ.get("FNMESH_FUZZ") == "long"
+_EXAMPLES = ["--max-examples", "300"] if _LONG else ["--max-examples", "10", "--seed", "3"]
+_TIMEOUT_S = 6000 if _LONG else 560
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def test_schemathesis_finds_nothing(filled_mesh: RunningMesh, tmp_path: Path) ->
     program = Path(sys.executable).with_name("st")
     done = subprocess.run(
         [program, "run", f"{filled_mesh.url}/openapi.json", "--exclude-checks", "unsupported_method", "--no-color",
-         "--request-timeout", "60", "--phases", "examples,coverage,fuzzing,stateful", *HOW_LONG],
+         "--request-timeout", "60", "--phases", "examples,coverage,fuzzing,stateful", *_EXAMPLES],
         cwd=ROOT, env={**filled_mesh.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
         timeout=_TIMEOUT_S,
     )  # fmt: skip

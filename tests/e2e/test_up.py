@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.conftest import MakeSource
 from tests.support import processes
 from tests.support.eventually import eventually_sync
-from tests.support.running_mesh import ROOT, SERVICES, RunningMesh
+from tests.support.running_mesh import ROOT, RunningMesh
 
 HELLO = "import os\ndef handler(event):\n    return {'pid': os.getpid()}\n"
 
@@ -35,7 +35,7 @@ def own_mesh() -> Iterator[RunningMesh]:
 
 @pytest.fixture(scope="module")
 def ended_mesh() -> Iterator[RunningMesh]:
-    """The mesh of all tests that end one."""
+    """The mesh of tests that end one, however it ended last."""
     running = RunningMesh()
     try:
         yield running
@@ -90,17 +90,17 @@ def test_a_killed_service_is_started_again(
     mesh.cli("deploy", str(make_source(function, **{"handler.py": HELLO + "# 2\n"})), "--target", "process")
 
 
-def test_orderly_stop_leaves_nothing_and_keeps_everything(mortal_mesh: RunningMesh, make_source: MakeSource) -> None:
-    mortal_mesh.cli("deploy", str(make_source("kept", **{"handler.py": HELLO})), "--target", "process")
-    assert _get(mortal_mesh, "/api/kept") == 200
-    said = mortal_mesh.errors()
+def test_orderly_stop_leaves_nothing_and_keeps_everything(own_mesh: RunningMesh, make_source: MakeSource) -> None:
+    own_mesh.start()
+    own_mesh.cli("deploy", str(make_source("kept", **{"handler.py": HELLO})), "--target", "process")
+    assert _get(own_mesh, "/api/kept") == 200
 
-    assert mortal_mesh.stop(signal.SIGINT) == 0
+    assert own_mesh.stop(signal.SIGINT) == 0
 
-    assert mortal_mesh.processes() == []
-    assert mortal_mesh.errors() == said
-    mortal_mesh.start()
-    eventually_sync(lambda: _get(mortal_mesh, "/api/kept") == 200, 30)
+    assert own_mesh.processes() == []
+    assert own_mesh.errors() == ""
+    own_mesh.start()
+    eventually_sync(lambda: _get(own_mesh, "/api/kept") == 200, 30)
 
 
 def test_requests_under_way_are_finished_before_it_stops(mortal_mesh: RunningMesh, make_source: MakeSource) -> None:
@@ -118,14 +118,18 @@ def test_requests_under_way_are_finished_before_it_stops(mortal_mesh: RunningMes
 def test_a_killed_mesh_leaves_no_orphan_after_the_next_start(mortal_mesh: RunningMesh, make_source: MakeSource) -> None:
     mortal_mesh.cli("deploy", str(make_source("orphan", **{"handler.py": HELLO})), "--target", "process")
     workload = httpx.get(f"{mortal_mesh.url}/api/orphan", trust_env=False).json()["pid"]
-    services = [mortal_mesh.service_pid(name) for name in (*SERVICES, "envoy")]
+    workloads = mortal_mesh.processes_of(processes.command_line(workload)[-1])  # those of other tests, too
+    before = mortal_mesh.processes()
 
     mortal_mesh.kill()
 
+    services = [pid for pid in before if pid not in workloads]
     eventually_sync(lambda: not any(processes.is_running(pid) for pid in services), 10)
     mortal_mesh.start()
     assert not processes.is_running(workload)
     eventually_sync(lambda: _get(mortal_mesh, "/api/orphan") == 200, 30)
+    assert mortal_mesh.stop() == 0
+    assert mortal_mesh.processes() == []
 
 
 def test_a_service_that_dies_again_and_again_ends_the_mesh(mortal_mesh: RunningMesh) -> None:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,18 @@ class RunningMesh:
     def _close(self) -> None:
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
+
+
+@contextmanager
+def orderly_mesh(environ: Mapping[str, str] | None = None) -> Iterator[RunningMesh]:
+    """A mesh that runs within the context, stops in order at its end, and leaves nothing."""
+    running = RunningMesh(environ=environ)
+    try:
+        yield running.start()
+        assert running.stop() == 0, running.errors()
+        assert running.processes() == []
+    finally:
+        running.remove()
 
 
 def processes_that_name(*directories: str) -> list[int]:
