@@ -3,7 +3,7 @@
 import gc
 import os
 
-gc.disable()  # a tenth of a start, and imports leave nothing to collect; `mesh.main.run` enables it again
+gc.disable()  # a sixth of the CPU of a start, and imports leave nothing to collect; `mesh.main.run` enables it again
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # workloads are exec'ed at once; gRPC need not follow a fork
 
 from deploy_svc.app import app, migrate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # a tenth of a start, and imports leave nothing to collect; `mesh.main.run` enables it again
+gc.disable()  # a sixth of the CPU of a start, and imports leave nothing to collect; `mesh.main.run` enables it again
 
 from invoke_svc.app import app, migrate
 from invoke_svc.settings import InvokeSettings
