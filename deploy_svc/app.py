@@ -254,7 +254,7 @@ def make_parts(
         fleet.run(),
         health.run(),
         housekeeping.run(),
-        Reporting(store, registry, drivers, reports).run(),
+        Reporting(store, registry, drivers, reports, changes).run(),
         FunctionWatch(registry, store, clock, queue.add).run(),
     ]
     if loki is not None:

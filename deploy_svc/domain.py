@@ -110,7 +110,8 @@ class Function:
 
     `name` is the resource name by identifiers; `version` the registry's; `revision` 0 where none should serve;
     `last_ready_revision` the one that last had all its instances ready, 0 where none ever had; `traceparent` the
-    call that decided what should run.
+    call that decided what should run; `report_number` the version that the registry is to be told of,
+    `reported_number` the one it acknowledged.
     """
 
     uid: str
@@ -131,6 +132,13 @@ class Function:
     idle_ttl_s: float = IDLE_TTL_S
     max_instances: int = 0
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    report_number: int = 0
+    reported_number: int = 0
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the registry shows the state too."""
+        return self.reported_number >= self.report_number
 
     @property
     def workspace(self) -> str:

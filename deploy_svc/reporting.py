@@ -19,10 +19,16 @@ _INTERVAL_S = 15.0
 
 
 class Reporting:
-    """Sends what the tables say is not acknowledged; the registry ignores what it has heard of already."""
+    """Sends what the tables say is not acknowledged; the registry ignores what it has heard of already.
 
-    def __init__(self, store: Store, registry: Registry, drivers: Mapping[Target, Driver], wakes: Wakes) -> None:
-        self._store, self._registry, self._drivers, self._wakes = store, registry, drivers, wakes
+    `wakes` tell that there is something to send, `changes` are told what was acknowledged.
+    """
+
+    def __init__(
+        self, store: Store, registry: Registry, drivers: Mapping[Target, Driver], wakes: Wakes, changes: Wakes
+    ) -> None:
+        self._store, self._registry, self._drivers = store, registry, drivers
+        self._wakes, self._changes = wakes, changes
 
     async def run(self) -> None:
         """Report until cancelled."""
@@ -50,6 +56,7 @@ class Reporting:
             except NotFound:
                 log.info("report_of_unknown_function", function=report.function_uid)
             await self._store.reported(report.function_uid, report.number)
+            self._changes.notify()
         for uid in await self._store.forgettable():
             await self._forget_data(uid)
             try:

@@ -27,6 +27,7 @@ from mesh.names import DEPLOYMENT, FUNCTION, format_name, parse
 _TAIL_DEFAULT, _TAIL_MAX = 1000, 10_000
 _PAGE_LINES = 500
 _RECHECK_S = 5.0  # wake-ups are hints: look now and then without one
+_REPORT_S = 2.0  # how long a change waits for the registry to show it
 
 
 class Functions(Protocol):
@@ -69,23 +70,31 @@ class DeployServicer(service_grpc.DeployServiceServicer):
     async def GetDeployment(self, request: service_pb.GetDeploymentRequest, context: Any) -> pb.Deployment:
         """One deployment."""
         function = await self._function(_of_deployment(request.name))
-        return await self._deployment(function.uid)
+        return from_function(function, await self._store.instances_of(function.uid))
 
     async def WatchDeployment(
         self, request: service_pb.WatchDeploymentRequest, context: Any
     ) -> AsyncIterator[pb.Deployment]:
-        """The deployment now, then after each change."""
-        function = await self._function(_of_deployment(request.name))
+        """The deployment now, then after each change.
+
+        A change is told once the registry shows it too: who hears that a function is ready may look there next. It is
+        not held back for long where the registry is away.
+        """
+        uid = (await self._function(_of_deployment(request.name))).uid
         sent = -1
+        held_until: float | None = None
         ends = self._age()
         with self._changes.listening() as wake:
             while True:
                 wake.clear()
-                deployment = await self._deployment(function.uid)
-                if deployment.version != sent:
-                    sent = deployment.version
-                    yield deployment
-                await self._woken(wake, ends)
+                function = await self._known(uid)
+                now = self._clock.monotonic()
+                if function.deployment_version != sent:
+                    held_until = held_until or now + _REPORT_S
+                    if function.is_reported or now >= held_until:
+                        sent, held_until = function.deployment_version, None
+                        yield from_function(function, await self._store.instances_of(uid))
+                await self._woken(wake, ends, _RECHECK_S if held_until is None else _REPORT_S)
 
     async def ReadLogs(self, request: service_pb.ReadLogsRequest, context: Any) -> AsyncIterator[pb.LogEntry]:
         """Lines that are there, and with `follow` those that come."""
@@ -175,22 +184,22 @@ class DeployServicer(service_grpc.DeployServiceServicer):
             raise _gone(name)
         return _there(found)
 
-    async def _deployment(self, uid: str) -> pb.Deployment:
+    async def _known(self, uid: str) -> Function:
         function = await self._store.function(uid)
-        if function is None or function.deleted:
+        if function is None:
             raise _gone(uid)
-        return from_function(function, await self._store.instances_of(uid))
+        return _there(function)
 
     def _age(self) -> float:
         spread = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads reconnects, guards nothing
         return self._clock.monotonic() + self._stream_age_s * spread
 
-    async def _woken(self, wake: asyncio.Event, ends: float) -> None:
+    async def _woken(self, wake: asyncio.Event, ends: float, recheck_s: float = _RECHECK_S) -> None:
         left = ends - self._clock.monotonic()
         if left <= 0:
             raise Unavailable("STREAM_AGED", "The stream has reached its age; call again.", retry_after_s=0)
         try:
-            async with asyncio.timeout(min(left, _RECHECK_S)):
+            async with asyncio.timeout(min(left, recheck_s)):
                 await wake.wait()
         except TimeoutError:
             return

@@ -42,7 +42,10 @@ _SERVICE = internal_pb.DESCRIPTOR.services_by_name["RegistryInternalService"].fu
 
 
 class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
-    """Keeps snapshots and workloads as the test puts them, and what it was told; `silent`: it gives no workloads."""
+    """Keeps snapshots and workloads as the test puts them, and what it was told.
+
+    `silent`: it gives no workloads; `deaf`: it takes no reports; `slow_s`: how long it takes for one.
+    """
 
     def __init__(self) -> None:
         self.version = 0
@@ -51,6 +54,8 @@ class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
         self.reports: list[internal_pb.ReportDeploymentRequest] = []
         self.deleted: list[str] = []
         self.silent = False
+        self.deaf = False
+        self.slow_s = 0.0
         self.asked = 0
         self._changed = asyncio.Condition()
 
@@ -85,6 +90,9 @@ class FakeRegistry(internal_grpc.RegistryInternalServiceServicer):
         return known
 
     async def ReportDeployment(self, request: Any, context: Any) -> internal_pb.ReportDeploymentResponse:
+        await asyncio.sleep(self.slow_s)
+        if self.deaf:
+            raise Unavailable("DATABASE_UNAVAILABLE", "The registry has no database now.")
         self.reports.append(request)
         return internal_pb.ReportDeploymentResponse()
 

@@ -61,6 +61,26 @@ async def test_watch_deployment_tells_every_state(mesh: DeployHarness, client: C
     assert f.DEPLOYMENT_STATE_READY not in states[:-1]
 
 
+async def test_who_is_told_of_a_state_finds_it_in_the_registry(mesh: DeployHarness, client: Client) -> None:
+    mesh.registry.slow_s = 0.3
+    await mesh.want(UID, 1, PRINTS)
+    async with asyncio.timeout(20):
+        async for deployment in client.deploy.WatchDeployment(pb.WatchDeploymentRequest(name=f"{PARENT}/deployment")):
+            if deployment.state == f.DEPLOYMENT_STATE_READY:
+                break
+    assert mesh.registry.reports[-1].state == f.DEPLOYMENT_STATE_READY
+
+
+async def test_a_state_is_told_too_while_the_registry_does_not_take_it(mesh: DeployHarness, client: Client) -> None:
+    mesh.registry.deaf = True
+    await mesh.want(UID, 1, PRINTS)
+    async with asyncio.timeout(20):
+        async for deployment in client.deploy.WatchDeployment(pb.WatchDeploymentRequest(name=f"{PARENT}/deployment")):
+            if deployment.state == f.DEPLOYMENT_STATE_READY:
+                break
+    assert not mesh.registry.reports
+
+
 async def test_logs_are_followed_within_a_second(mesh: DeployHarness, client: Client) -> None:
     await mesh.want(UID, 1, PRINTS)
     ready = await client.until(UID, f.DEPLOYMENT_STATE_READY)

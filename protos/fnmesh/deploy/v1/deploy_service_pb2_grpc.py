@@ -75,8 +75,8 @@ class DeployServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchDeployment(self, request, context):
-        """Sends the deployment as it is, then after each change. Ends with UNAVAILABLE when its age runs out;
-        call again.
+        """Sends the deployment as it is, then after each change, as soon as the registry shows the change too (or has
+        not for two seconds). Ends with UNAVAILABLE when its age runs out; call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

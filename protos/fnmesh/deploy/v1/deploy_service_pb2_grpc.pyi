@@ -37,8 +37,8 @@ class DeployServiceStub:
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deploy_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """Returns the deployment of a function."""
     WatchDeployment: _grpc.UnaryStreamMultiCallable[_deploy_service_pb2.WatchDeploymentRequest, _deployment_pb2.Deployment]
-    """Sends the deployment as it is, then after each change. Ends with UNAVAILABLE when its age runs out;
-    call again.
+    """Sends the deployment as it is, then after each change, as soon as the registry shows the change too (or has
+    not for two seconds). Ends with UNAVAILABLE when its age runs out; call again.
     """
     ReadLogs: _grpc.UnaryStreamMultiCallable[_deploy_service_pb2.ReadLogsRequest, _deployment_pb2.LogEntry]
     """Sends log lines of a function, oldest first, and with `follow` those that come."""
@@ -58,8 +58,8 @@ class DeployServiceAsyncStub(DeployServiceStub):
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deploy_service_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Returns the deployment of a function."""
     WatchDeployment: _aio.UnaryStreamMultiCallable[_deploy_service_pb2.WatchDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
-    """Sends the deployment as it is, then after each change. Ends with UNAVAILABLE when its age runs out;
-    call again.
+    """Sends the deployment as it is, then after each change, as soon as the registry shows the change too (or has
+    not for two seconds). Ends with UNAVAILABLE when its age runs out; call again.
     """
     ReadLogs: _aio.UnaryStreamMultiCallable[_deploy_service_pb2.ReadLogsRequest, _deployment_pb2.LogEntry]  # type: ignore[assignment]
     """Sends log lines of a function, oldest first, and with `follow` those that come."""
@@ -88,8 +88,8 @@ class DeployServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deploy_service_pb2.WatchDeploymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_deployment_pb2.Deployment], _abc.AsyncIterator[_deployment_pb2.Deployment]]:
-        """Sends the deployment as it is, then after each change. Ends with UNAVAILABLE when its age runs out;
-        call again.
+        """Sends the deployment as it is, then after each change, as soon as the registry shows the change too (or has
+        not for two seconds). Ends with UNAVAILABLE when its age runs out; call again.
         """
 
     @_abc_1.abstractmethod
