@@ -168,7 +168,7 @@ def migrated_postgres_url(lent_databases: LentDatabases) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database without anything in it: the test runs once on SQLite and once on PostgreSQL."""
+    """A database without anything in it, on PostgreSQL with the tables: once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/test.db"
     url: str = request.getfixturevalue("migrated_postgres_url")
