@@ -1,14 +1,15 @@
-"""`python -m deploy_svc reap`: stops every instance of this mesh. For the end of `fnmesh up`, and its beginning
-after one that was killed.
+"""Stops every instance of this mesh: when the service is ended by SIGUSR1, as `fnmesh up` does, or by
+`python -m deploy_svc reap`, for the beginning after one that was killed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from deploy_svc.app import MIGRATIONS, open_database, open_drivers
+from deploy_svc.app import MIGRATIONS, DeployApp, app, open_database, open_drivers
 from deploy_svc.domain import InstanceState
 from deploy_svc.log_collector import LogCollector
 from deploy_svc.log_store import LogStore
@@ -25,6 +26,25 @@ from mesh.settings import SettingsError
 log = get_logger(__name__)
 _GRACE_S = 2.0
 _WHY = "Stopped with the mesh."
+
+
+@asynccontextmanager
+async def reaping_app(settings: DeploySettings) -> AsyncIterator[DeployApp]:
+    """Runs the service. SIGUSR1 ends it as SIGTERM does, and its instances after it: a process less than to start
+    `reap` when it has ended.
+    """
+    ends_instances = False
+
+    def end() -> None:
+        nonlocal ends_instances
+        ends_instances = True
+        signal.raise_signal(signal.SIGTERM)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, end)
+    async with app(settings) as running:
+        yield running
+    if ends_instances:
+        await reap(settings, ())
 
 
 async def reap(settings: DeploySettings, arguments: Sequence[str]) -> None:

@@ -64,14 +64,23 @@ class Child:
         assert self._process is not None
         return await self._process.wait()
 
-    async def stop(self, patience_s: float, hurry: asyncio.Event | None = None) -> None:
-        """SIGTERM, then SIGKILL when the time is over or `hurry` is set and a second has passed."""
+    async def stop(
+        self,
+        patience_s: float,
+        hurry: asyncio.Event | None = None,
+        *,
+        first: signal.Signals = signal.SIGTERM,
+    ) -> bool:
+        """SIGTERM or another one `first`, then SIGKILL when the time is over or `hurry` is set and a second has passed.
+
+        Whether it ran until then, and has ended without an error.
+        """
         if not self.running or self._process is None:
-            return
-        self._signal(signal.SIGTERM)
+            return False
+        self._signal(first)
         if not await self._ends_within(patience_s, hurry or asyncio.Event()):
             self._signal(signal.SIGKILL)
-        await self._process.wait()
+        return await self._process.wait() == 0
 
     async def _ends_within(self, patience_s: float, hurry: asyncio.Event) -> bool:
         async with asyncio.TaskGroup() as tasks:

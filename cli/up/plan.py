@@ -15,8 +15,9 @@ SERVICES = {
     "invoke": "invoke_svc",
 }
 ENVOY = "envoy"
+DEPLOY = "deploy"
 # Envoy has gone by then. Each group is stopped together, after the one before it has ended.
-STOP_ORDER = (("gateway",), ("invoke", "build"), ("deploy",), ("registry",))
+STOP_ORDER = (("gateway",), ("invoke", "build"), (DEPLOY,), ("registry",))
 
 
 @dataclass(frozen=True)

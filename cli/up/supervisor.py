@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from cli.errors import CommandError
 from cli.up import envoy_admin
 from cli.up.child import Child
-from cli.up.plan import ENVOY, SERVICES, STOP_ORDER, UpPlan
+from cli.up.plan import DEPLOY, ENVOY, SERVICES, STOP_ORDER, UpPlan
 from cli.up.readiness import answers_http, may_listen, until
 
 Say = Callable[[str], None]
@@ -147,9 +148,17 @@ class Supervisor:
             await self._drain_envoy()
             await envoy.stop(patience.stop_s, self._hurry)
         for group in STOP_ORDER:
-            await asyncio.gather(*(self._children[name].stop(patience.stop_s, self._hurry) for name in group))
-            if "deploy" in group and self._children["deploy"].was_started:
-                await self.reap()
+            if group == (DEPLOY,):
+                await self._stop_deploy()
+            else:
+                await asyncio.gather(*(self._children[name].stop(patience.stop_s, self._hurry) for name in group))
+
+    async def _stop_deploy(self) -> None:
+        """With all workloads: it ends them itself, or they are ended after it where it does not get that far."""
+        deploy, patience = self._children[DEPLOY], self._plan.patience
+        ended = await deploy.stop(patience.stop_s + patience.reap_s, self._hurry, first=signal.SIGUSR1)
+        if deploy.was_started and not ended:
+            await self.reap()
 
     async def _drain_envoy(self) -> None:
         admin = self._plan.places.envoy_admin

@@ -102,6 +102,10 @@ def test_orderly_stop_leaves_nothing_and_keeps_everything(own_mesh: RunningMesh,
     own_mesh.start()
     eventually_sync(lambda: _get(own_mesh, "/api/kept") == 200, 30)
 
+    os.kill(own_mesh.service_pid("deploy"), signal.SIGKILL)  # who is gone cannot take the workloads along
+    assert own_mesh.stop() == 0
+    assert own_mesh.processes() == []
+
 
 def test_requests_under_way_are_finished_before_it_stops(mortal_mesh: RunningMesh, make_source: MakeSource) -> None:
     code = "import time\ndef handler(event):\n    print('begun')\n    time.sleep(2)\n    return {'done': True}\n"

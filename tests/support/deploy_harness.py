@@ -255,7 +255,7 @@ class DeployHarness:
             self._child = None
 
     def reap(self) -> None:
-        """What `fnmesh up` runs at its end."""
+        """What `fnmesh up` runs after a deploy_svc that was killed."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("FNMESH_")} | self.settings
         env["PYTHONPATH"] = os.pathsep.join(str(ROOT / p) for p in ("", "protos", "client"))
         subprocess.run([sys.executable, "-m", "deploy_svc", "reap"], env=env, check=True, timeout=120, cwd=self.base)

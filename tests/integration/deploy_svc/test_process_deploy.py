@@ -291,6 +291,17 @@ async def test_reap_stops_all(deploy: DeployHarness) -> None:
         assert sorted(i.message for i in now.instances) == ["", "Stopped with the mesh."]
 
 
+async def test_one_that_is_ended_by_sigusr1_takes_its_instances_along(deploy: DeployHarness) -> None:
+    child = deploy.spawn()
+    async with deploy.client() as client:
+        await deploy.want(UID, 1, says("one"))
+        pid = int((await until_up(client)).instances[0].handle)
+    await asyncio.to_thread(deploy.kill, signal.SIGUSR1)
+    assert child.returncode == 0
+    assert proc.identify(pid) is None
+    assert list(deploy.directory().iterdir()) == []
+
+
 async def test_retired_instance_is_replaced_before_it_goes(deploy: DeployHarness) -> None:
     async with deploy.here(), deploy.client() as client, watching(client) as watcher:
         await deploy.want(UID, 1, says("one"))
