@@ -53,10 +53,11 @@ def _compile(trees: Iterable[Path]) -> None:
 
 
 def _date(tree: Path, when: int) -> None:
+    """Leaves alone what has that date already: to touch a file of an earlier layer copies it into this one."""
     for directory, _, files in os.walk(tree, topdown=False):
-        for name in files:
-            os.utime(Path(directory, name), (when, when), follow_symlinks=False)
-        os.utime(directory, (when, when))
+        for path in (*(Path(directory, name) for name in files), Path(directory)):
+            if path.lstat().st_mtime_ns != when * 1_000_000_000:
+                os.utime(path, (when, when), follow_symlinks=False)
 
 
 def main(step: str, services: Path, envoy: Path) -> None:
