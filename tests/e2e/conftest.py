@@ -1,4 +1,4 @@
-"""The whole mesh, once for each module, and functions to deploy to it."""
+"""Whole meshes that modules share, and functions to deploy to them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,25 @@ def mesh() -> Iterator[RunningMesh]:
     }
     with orderly_mesh(environ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def keyed() -> Iterator[tuple[RunningMesh, str]]:
+    """A mesh that asks for keys, on loopback, and its admin key."""
+    running = RunningMesh(environ={"FNMESH_AUTH": "keys"})
+    try:
+        made = running.cli("key", "create", "--offline", "--scope", "admin", "--data-dir", str(running.data_dir))
+        yield running.start(), made.stdout.strip()
+        assert running.stop() == 0, running.errors()
+    finally:
+        running.remove()
+
+
+@pytest.fixture
+def admin(keyed: tuple[RunningMesh, str]) -> Iterator[Mesh]:
+    """The client, connected to `keyed` as its admin."""
+    with Mesh(keyed[0].server, api_key=keyed[1]) as connected:
+        yield connected
 
 
 @pytest.fixture

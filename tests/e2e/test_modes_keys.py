@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import grpc
 import httpx
@@ -20,24 +19,6 @@ SEEN = """
     def handler(event):
         return {"authorization": (event.get("headers") or {}).get("authorization", "")}
 """
-
-
-@pytest.fixture(scope="module")
-def keyed() -> Iterator[tuple[RunningMesh, str]]:
-    """A mesh that asks for keys, on loopback, and its admin key."""
-    running = RunningMesh(environ={"FNMESH_AUTH": "keys"})
-    try:
-        made = running.cli("key", "create", "--offline", "--scope", "admin", "--data-dir", str(running.data_dir))
-        yield running.start(), made.stdout.strip()
-        assert running.stop() == 0, running.errors()
-    finally:
-        running.remove()
-
-
-@pytest.fixture
-def admin(keyed: tuple[RunningMesh, str]) -> Iterator[Mesh]:
-    with Mesh(keyed[0].server, api_key=keyed[1]) as connected:
-        yield connected
 
 
 def _deploy(keyed: tuple[RunningMesh, str], make_source: MakeSource, name: str, *flags: str) -> str:
@@ -206,17 +187,3 @@ def test_what_functions_write_and_use_is_for_who_deploys(
     assert _status(url, admin.create_key(["invoke"]).secret) == 403
     assert _status(url, admin.create_key(["deploy"]).secret) == status
     assert _status(url, admin.create_key(["deploy"], workspace="default").secret) == status
-
-
-@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
-def test_open_address_without_keys_is_refused(listen: str) -> None:
-    running = RunningMesh()
-    try:
-        up = ("up", "--data-dir", str(running.data_dir), "--listen", listen)
-        for environ in ({}, {"FNMESH_AUTH": "off"}, {"FNMESH_AUTH": "keys"}):
-            done = running.cli(*up, check=False, **environ)
-            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-            assert "--offline --scope admin" in done.stderr
-        assert running.processes() == []
-    finally:
-        running.remove()

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
-import pytest
 
 from fnmesh.client import Mesh
 from tests.support.running_mesh import RunningMesh
 
 GIVEN = {"path": "keyed", "type": "python", "code": "def handler(event): return 1", "env": {"SECRET": "hidden"}}
-
-
-@pytest.fixture(scope="module")
-def keyed() -> Iterator[tuple[RunningMesh, str]]:
-    """A mesh that asks for keys, and its admin key."""
-    running = RunningMesh(environ={"FNMESH_AUTH": "keys"})
-    try:
-        made = running.cli("key", "create", "--offline", "--scope", "admin", "--data-dir", str(running.data_dir))
-        yield running.start(), made.stdout.strip()
-        assert running.stop() == 0, running.errors()
-    finally:
-        running.remove()
-
-
-@pytest.fixture
-def admin(keyed: tuple[RunningMesh, str]) -> Iterator[Mesh]:
-    with Mesh(keyed[0].server, api_key=keyed[1]) as connected:
-        yield connected
 
 
 def _http(keyed: tuple[RunningMesh, str], key: str = "") -> httpx.Client:
