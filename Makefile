@@ -8,11 +8,13 @@ UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quie
 	--generate-hashes --no-emit-index-url
 NPM := $(shell command -v npm 2>/dev/null)
 # What loads the machine so much that other tests would run into their deadlines beside it comes first: what needs a
-# moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest first.
+# moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest first. Tests
+# that wait as much as they compute follow, three at a time; more of those that start whole meshes would gain nothing.
 LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
 	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
-SHARED_OUT := -n 2 --dist loadscope --no-loadscope-reorder
+LIGHT := tests/unit tests/contract
+SHARED_OUT := --dist loadscope --no-loadscope-reorder
 PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
@@ -32,8 +34,9 @@ demo: setup ## the mesh in the foreground with two example functions
 
 test: setup-dev lint protos-check ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
 	@status=0; $(if $(ARGS),,$(BIN)/python -m pytest $(ALONE) || status=$$?; \
-	$(BIN)/python -m pytest $(SHARED_OUT) $(LOADING) || status=$$?;) \
-	$(BIN)/python -m pytest $(SHARED_OUT) $(or $(ARGS),$(addprefix --ignore=,$(ALONE) $(LOADING))) || status=$$?; \
+	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(LOADING) || status=$$?; \
+	$(BIN)/python -m pytest -n 3 $(SHARED_OUT) $(LIGHT) || status=$$?;) \
+	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(or $(ARGS),$(addprefix --ignore=,$(ALONE) $(LOADING) $(LIGHT))) || status=$$?; \
 	exit $$status
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
