@@ -94,7 +94,7 @@ class DeployServicer(service_grpc.DeployServiceServicer):
                     if function.is_reported or now >= held_until:
                         sent, held_until = function.deployment_version, None
                         yield from_function(function, await self._store.instances_of(uid))
-                await self._woken(wake, ends, _RECHECK_S if held_until is None else _REPORT_S)
+                await self._woken(wake, ends, _RECHECK_S if held_until is None else held_until - now)
 
     async def ReadLogs(self, request: service_pb.ReadLogsRequest, context: Any) -> AsyncIterator[pb.LogEntry]:
         """Lines that are there, and with `follow` those that come."""

@@ -102,6 +102,8 @@ def _protocol(*, http2: bool, keepalive: bool = False) -> dict[str, Any]:
         common_http_protocol_options=HttpProtocolOptions(
             max_headers_count=_MAX_HEADERS,
             max_response_headers_kb=_MAX_RESPONSE_HEADERS_KB,
+            # The other end keeps those of HTTP/1 for longer: a request never meets the end of its connection.
+            idle_timeout=None if http2 else timedelta(seconds=30),
         ),
         explicit_http_config=explicit,
     )

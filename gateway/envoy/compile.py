@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import sys
 
-gc.disable()  # the process ends before there is much to collect
+if __name__ == "__main__":
+    gc.disable()  # the process ends before there is much to collect
 
 from envoy_data_plane.google.protobuf import Any
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from fnmesh.registry.v1 import function_pb2
 from gateway.rest import function_views
 from gateway.rest.caller import Caller
 from gateway.rest.deploy_models import Deployed
-from mesh.errors import NotFound
+from mesh.errors import MeshError, NotFound
 
 _SERVICE_S = 5.0
 _ASKED_EVERY_S = 0.2
@@ -42,6 +43,7 @@ async def settled(mesh: Caller, app: App, begun: build_pb2.Build, http: Request)
     while not error and time.monotonic() < until:
         deployment = await deployment_of(mesh, app.function)
         if deployment is not None and _serves(deployment, number):
+            await _shown(mesh, app.function)
             break
         build = await mesh.build.GetBuild(build_pb.GetBuildRequest(name=begun.name))
         if build.state in _FAILED:
@@ -65,6 +67,16 @@ async def deployment_of(mesh: Caller, function: function_pb2.Function) -> deploy
     except NotFound:
         return None
     return found
+
+
+async def _shown(mesh: Caller, function: function_pb2.Function) -> None:
+    """Returns once the registry shows what deploy_svc says, too: a watch begins with that. It serves anyway."""
+    watch = mesh.deploy.WatchDeployment(
+        deploy_pb.WatchDeploymentRequest(name=f"{function.name}/deployment"), timeout=_SERVICE_S
+    )
+    with contextlib.suppress(MeshError):
+        await watch.read()
+    watch.cancel()
 
 
 def deployed(app: App, deployment: deployment_pb2.Deployment | None, error: str, http: Request) -> Deployed:

@@ -12,7 +12,11 @@ from typing import Any
 
 import uvicorn
 
+from gateway.rest import problems
 from mesh.draining import Draining
+from mesh.errors import Unavailable
+
+_PATIENCE_S = 8  # a deploy over REST is answered after five at the latest; `up` waits 15 for the whole process
 
 
 class _Server(uvicorn.Server):
@@ -37,7 +41,10 @@ class _Server(uvicorn.Server):
 
 
 class _Closing:
-    """The application; once it drains, each answer is the last one of its connection."""
+    """The application; once it drains, streams of events end, and each answer is the last one of its connection.
+
+    What takes longer than the server waits for it is told so, where no answer was begun.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -45,13 +52,43 @@ class _Closing:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.draining.calls += 1
+        request = asyncio.current_task()
+        assert request is not None
+        begun = False
 
         async def send_on(message: Any) -> None:
-            if message["type"] == "http.response.start" and self.draining.event.is_set():
-                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun, drains = True, self.draining.event.is_set()
+                if _is_of_events(message):
+                    self.draining.tasks.add(request)
+                    if drains:
+                        request.cancel()
+                if drains:
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
-        await self._app(scope, receive, send_on)
+        try:
+            await self._app(scope, receive, send_on)
+        except asyncio.CancelledError:
+            if request in self.draining.tasks:  # its reader connects again
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif self.draining.event.is_set() and not begun:
+                await problems.rendered(_stopped())(scope, receive, send_on)
+            else:
+                raise
+        finally:
+            self.draining.tasks.discard(request)
+
+
+def _is_of_events(start: Any) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream") for name, value in start.get("headers", ())
+    )
+
+
+def _stopped() -> Unavailable:
+    return Unavailable("STOPPED", "The gateway has stopped in the middle of the call; see what it did, and try again.")
 
 
 @asynccontextmanager
@@ -70,7 +107,8 @@ async def serving(app: Any, address: str) -> AsyncIterator[None]:
         lifespan="off",
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=3,
+        timeout_keep_alive=75,  # longer than Envoy keeps connections: who ends one must not be sent a request meanwhile
+        timeout_graceful_shutdown=_PATIENCE_S,
     )
     server = _Server(config)
     failure: BaseException | None = None

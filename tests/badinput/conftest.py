@@ -16,6 +16,7 @@ import pytest
 from fnmesh.client import Mesh
 from tests.support import processes
 from tests.support.bad_function import CRASHING
+from tests.support.mesh_logs import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.support.running_mesh import RunningMesh, orderly_mesh
 from tests.support.sources import MakeSource, source_maker
 

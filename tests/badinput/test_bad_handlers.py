@@ -208,19 +208,21 @@ def test_memory_far_beyond_the_limit_is_not_to_be_had(small: BadFunction) -> Non
 
 
 @pytest.mark.root  # functions are users of their own, whose processes are counted
-def test_forked_children_are_limited_and_end_with_their_instance(wide: BadFunction, client: Mesh) -> None:
-    pid = wide.answers_again()
-    home = wide.instance(client).uid
+def test_forked_children_are_limited_and_end_with_their_instance(mesh: RunningMesh, client: Mesh) -> None:
+    # More than 500 children of Python write to nearly 1 MB each, so this one has to have the memory for them.
+    crowd = deploy(mesh, "bad_python", "crowd", target="process", memory="2Gi", timeout="60s")
+    pid = crowd.answers_again()
+    home = crowd.instance(client).uid
 
-    answer = wide.ask("fork", count=1000)
+    answer = crowd.ask("fork", count=1000)
 
     assert answer.status_code == 200, answer.text
     assert 100 < answer.json()["made"] < 1000
     assert answer.json()["error"] == "Resource temporarily unavailable"
-    assert wide.pid() == pid
+    assert crowd.pid() == pid
     assert len(_naming(home)) > 100
-    wide.ask("os_exit")
-    wide.answers_again(other_than=pid)
+    crowd.ask("os_exit")
+    crowd.answers_again(other_than=pid)
     eventually_sync(lambda: not _naming(home), 10)
 
 

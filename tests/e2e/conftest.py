@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from fnmesh.client import Mesh
+from tests.support.mesh_logs import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.support.running_mesh import RunningMesh, orderly_mesh
 from tests.support.sources import MakeSource as MakeSource
 from tests.support.sources import source_maker
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails shows what its mesh has logged."""
-    report = yield
-    used = getattr(item, "funcargs", {}).get("mesh")
-    if report.failed and isinstance(used, RunningMesh):
-        report.sections.append(("the ends of its mesh's logs", used.log_tails()))
-    return report
 
 
 @pytest.fixture(scope="session")

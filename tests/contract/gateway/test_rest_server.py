@@ -52,6 +52,45 @@ async def test_a_connection_ends_with_its_next_answer_and_new_ones_are_refused(t
         writer.close()
 
 
+async def test_what_outlasts_the_stop_is_told_and_streams_of_events_end(
+    tmp_run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rest.server._PATIENCE_S", 1)
+    path = str(tmp_run_dir / "rest.sock")
+    leave, asked = asyncio.Event(), asyncio.Event()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/events":
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"event", "more_body": True})
+        else:
+            asked.set()
+        await asyncio.Event().wait()
+
+    async def serve() -> None:
+        async with serving(endless, f"unix:{path}"):
+            await leave.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        server = tasks.create_task(serve())
+        await eventually(lambda: Path(path).exists())
+        events, events_writer = await asyncio.open_unix_connection(path)
+        events_writer.write(REQUEST.replace(b"/", b"/events", 1))
+        await events.readuntil(b"event\r\n")
+        call, call_writer = await asyncio.open_unix_connection(path)
+        call_writer.write(REQUEST)
+        await asked.wait()
+        leave.set()
+        assert await events.read() == b"0\r\n\r\n"
+        assert not server.done()
+        answer = await call.read()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"reason":"STOPPED"' in answer
+        events_writer.close()
+        call_writer.close()
+
+
 @pytest.mark.parametrize("address", ["unix:/nowhere/at/all.sock", "192.0.2.1:1"])
 async def test_a_place_it_cannot_have(address: str) -> None:
     with pytest.raises(OSError):
