@@ -26,7 +26,7 @@ from invoke_svc.pool import ConnectionPool
 
 AVOID_UNREACHABLE_S = 0.1
 AVOID_REFUSING_S = 0.01
-AVOID_SILENT_S = 2.0
+AVOID_SILENT_S = 10.0  # by then it is replaced, on a slow machine too; or nobody replaces it now
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_docker_is_the_default_and_a_python_function_lives_there(
     assert (answer.json()["greeting"], answer.json()["six"]) == ("one", "1.17.0")
     assert answer.json()["uid"] != 0
     trace_id = answer.headers["x-trace-id"]
-    eventually_sync(lambda: "in a container" in docker_mesh.cli("logs", "in-docker", "--trace", trace_id).stdout, 5)
+    eventually_sync(lambda: "in a container" in docker_mesh.cli("logs", "in-docker", "--trace", trace_id).stdout, 30)
 
     secret = secrets.token_hex(16)
     docker_mesh.cli("secret", "set", "in-docker", "TOKEN", stdin=secret)

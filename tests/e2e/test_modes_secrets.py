@@ -80,6 +80,8 @@ def secretive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secretive]:
         hidden = {"env": first, "newer env": second, "query": query, "header": header, "admin key": admin,
                   "caller key": caller.secret, "service token": token,
                   "secret": secret, "rotated secret": rotated}  # fmt: skip
+        # The output of the instances before is removed when they have ended; the tests read what is there.
+        eventually_sync(lambda: len(list((running.data_dir / "logs").glob("in-*.log"))) == 1, 30)
         yield Secretive(running, f"{running.url}/api/secretive", admin, hidden, run_dir, tuple(traces))
         assert running.stop() == 0, running.errors()
     finally:

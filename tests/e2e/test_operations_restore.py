@@ -83,7 +83,7 @@ def _use(mesh: RunningMesh, source: Path, target: str) -> dict[str, Any]:
         client.deploy(source, name="kept", target=target, env={"GREETING": "hi"}).wait()
         client.wait_ready(client.secret_set("kept", "TOKEN", SECRET))
         client.create_key(["deploy"], display_name="of before")
-        assert _ok(URL.format(mesh.url)) == ANSWER
+        eventually_sync(lambda: _ok(URL.format(mesh.url)) == ANSWER, 20)
         eventually_sync(lambda: client.executions("kept"), 20)
         return _seen(client)
 
@@ -107,8 +107,7 @@ def _is_that_mesh_again(mesh: RunningMesh, before: dict[str, Any], source: Path,
         assert _seen(client) == before
         assert client.executions("kept")
         client.deploy(source, name="kept", target=target).wait()
-    answer = httpx.get(URL.format(mesh.url), timeout=30, trust_env=False)
-    assert (answer.status_code, answer.json()) == (200, ANSWER | {"edition": 2})
+    eventually_sync(lambda: _ok(URL.format(mesh.url)) == ANSWER | {"edition": 2}, 20)
     assert mesh.stop() == 0, mesh.errors()
 
 

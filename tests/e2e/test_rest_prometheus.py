@@ -61,6 +61,9 @@ def test_metrics_are_read_from_prometheus(
         for _ in range(10):
             client.invoke("scraped", {})
         http.post("/api/workspaces/default/functions/scraped/invoke", json={"fail": True})
+        of_it = f'{{function_id="{uid}"}}'
+        errors, calls = (f"fnmesh_function_{what}_total{of_it}" for what in ("errors", "invocations"))
+        eventually_sync(lambda: prometheus.query(f"{errors} == 1 and on (function_id) {calls} == 11"), 30)
 
         def read() -> dict[str, Any] | None:
             found = metrics()

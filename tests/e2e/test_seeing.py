@@ -41,7 +41,7 @@ def test_printed_lines_reach_the_log_with_their_trace(
     mesh.cli("deploy", str(make_source("talking", **{"handler.py": TALKING})), "--target", "process")
 
     trace_id = http.get("/api/talking").headers["x-trace-id"]
-    entries = eventually_sync(lambda: (got := list(client.logs("talking", trace_id=trace_id)))[1:] and got, 5)
+    entries = eventually_sync(lambda: (got := list(client.logs("talking", trace_id=trace_id)))[1:] and got, 30)
 
     assert sorted(entry.text for entry in entries) == ["aside", "out loud"]
     assert {entry.trace_id for entry in entries} == {trace_id}
@@ -76,7 +76,7 @@ def test_executions_tell_of_every_run(
     bad = http.get("/api/ran?fail=1")
     client.invoke("ran", {})
 
-    runs = eventually_sync(lambda: (got := client.executions("ran"))[2:] and got, 5)
+    runs = eventually_sync(lambda: (got := client.executions("ran"))[2:] and got, 30)
 
     assert bad.status_code == 500
     assert bad.json()["errorType"] == "ValueError"

@@ -112,7 +112,7 @@ def test_requests_under_way_are_finished_before_it_stops(mortal_mesh: RunningMes
     mortal_mesh.cli("deploy", str(make_source("slowly", **{"handler.py": code})), "--target", "process")
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(httpx.get, f"{mortal_mesh.url}/api/slowly", trust_env=False, timeout=30)
-        eventually_sync(lambda: "begun" in mortal_mesh.cli("logs", "slowly").stdout, 5)
+        eventually_sync(lambda: "begun" in mortal_mesh.cli("logs", "slowly").stdout, 30)
 
         assert mortal_mesh.stop() == 0
 

@@ -21,8 +21,12 @@ CRASHING = {
     "FNMESH_DEPLOY_HEALTH_INTERVAL_S": "1",
     "FNMESH_DEPLOY_HEALTH_SILENT_S": "2",
     "FNMESH_DEPLOY_STOP_GRACE_S": "0.5",
+    "FNMESH_INVOKE_GRACE_S": "3",
 }
-"""Settings of a mesh for functions that crash again and again: what is broken is found and replaced sooner."""
+"""Settings of a mesh for functions that crash again and again: what is broken is found and replaced sooner.
+
+A worker has time to say itself that a time limit has passed, before it counts as silent.
+"""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ class Contents:
     processes: frozenset[int]
 
     def adds_nothing_to(self, before: Contents) -> bool:
-        """Whether all is as before, except for blobs that were swept meanwhile."""
-        return replace(self, blobs=before.blobs) == before and self.blobs <= before.blobs
+        """Whether all is as before, except for blobs and working copies that were swept meanwhile."""
+        swept = replace(self, blobs=before.blobs, workloads=before.workloads)
+        return swept == before and self.blobs <= before.blobs and self.workloads <= before.workloads
 
 
 def contents(mesh: RunningMesh, client: Mesh) -> Contents:
