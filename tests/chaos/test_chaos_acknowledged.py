@@ -26,7 +26,7 @@ from tests.chaos.ledger import Key
 from tests.chaos.moments import MissedError, Tables, stopping
 from tests.chaos.world import World
 
-_TRIES = 3
+_TRIES = 10
 _AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
 Case = Callable[["Scene"], Awaitable[None]]
 Send = Callable[[], Awaitable[Any]]

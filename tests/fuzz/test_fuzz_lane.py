@@ -119,7 +119,7 @@ async def spoilt(door: Door, raw: bytes) -> None:
             while piece := await asyncio.wait_for(client.reader.read(65536), QUIET_S):
                 answers += piece
         except TimeoutError:
-            client.writer.write_eof()
+            client.end()
             answers += await client.rest()
         except ConnectionError:
             pass

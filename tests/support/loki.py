@@ -39,11 +39,13 @@ class Refused(Exception):
 class LokiServer:
     """What was pushed, by stream; and how to behave."""
 
-    streams: dict[Labels, list[Entry]] = field(default_factory=dict)
+    streams: dict[Labels, dict[Entry, None]] = field(default_factory=dict)
+    """The entries of each, in the order in which they came, without those that came again."""
     pushes: int = 0
     takes_metadata: bool = True
     _responses: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     _going: threading.Event = field(default_factory=threading.Event)
+    _newest_ns: dict[Labels, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
 
@@ -76,15 +78,15 @@ class LokiServer:
             self.pushes += 1
             for stream in json.loads(body)["streams"]:
                 labels = _labels(stream["stream"])
-                kept = self.streams.setdefault(labels, [])
+                kept = self.streams.setdefault(labels, {})
                 for value in stream["values"]:
                     try:
-                        entry = self._entry(value, max((one[0] for one in kept), default=0))
+                        entry = self._entry(value, self._newest_ns.get(labels, 0))
                     except Refused as error:
                         wrong.append(str(error))
                         continue
-                    if entry not in kept:
-                        kept.append(entry)
+                    kept[entry] = None
+                    self._newest_ns[labels] = max(self._newest_ns.get(labels, 0), entry[0])
         if wrong:
             raise Refused(wrong[0])
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 
@@ -55,10 +55,15 @@ class RawClient:
     async def last_answer(self) -> bytes:
         """The next answer, after which the server must have nothing more to say."""
         answer = await self.answer()
-        self.writer.write_eof()
+        self.end()
         more = await self.rest()
         assert not more, more
         return answer
+
+    def end(self) -> None:
+        """Says that no more is sent; a server that has reset the connection already is not told."""
+        with suppress(OSError):
+            self.writer.write_eof()
 
     def reset(self) -> None:
         """Goes away at once, without a goodbye."""

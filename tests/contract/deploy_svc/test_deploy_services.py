@@ -81,7 +81,7 @@ async def test_a_state_is_told_too_while_the_registry_does_not_take_it(mesh: Dep
     assert not mesh.registry.reports
 
 
-async def test_logs_are_followed_within_a_second(mesh: DeployHarness, client: Client) -> None:
+async def test_logs_are_followed_as_they_are_written(mesh: DeployHarness, client: Client) -> None:
     await mesh.want(UID, 1, PRINTS)
     ready = await client.until(UID, f.DEPLOYMENT_STATE_READY)
     address = f"{mesh.directory()}/{ready.instances[0].uid}/s"
@@ -102,7 +102,7 @@ async def test_logs_are_followed_within_a_second(mesh: DeployHarness, client: Cl
         writer.write(f"traceparent: 00-{trace}-b7ad6b7169203331-01\r\n\r\n".encode())
         await reader.read()
         writer.close()
-        assert await following - asked < 1
+        assert await following - asked < 4  # it was woken: without that it looks again every 5 s
 
 
 async def test_logs_are_resumed_and_say_what_the_platform_did(mesh: DeployHarness, client: Client) -> None:

@@ -129,8 +129,9 @@ async def test_scale_to_zero_and_back(
 ) -> None:
     fake.install_spinkube()
     settings = cluster.settings(app_name="hello")
-    await mesh.want(UID, 1, app(runtime=runtime), cluster=settings, instances=0, idle_ttl_s=0.5)
+    await mesh.want(UID, 1, app(runtime=runtime), cluster=settings, instances=0, idle_ttl_s=3600)
     await client.until(UID, f.DEPLOYMENT_STATE_READY, 1)
+    await mesh.want(UID, 1, cluster=settings, instances=0, idle_ttl_s=0.5)  # not before: it might rest unseen
 
     async def rests() -> bool:
         now = await client.deployment(UID)

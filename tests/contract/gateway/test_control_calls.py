@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from fnmesh.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from gateway.reflection import API_SERVICES
 from tests.support.door import TOKEN, Door
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -171,12 +172,18 @@ async def test_the_rest_facade(door: Door) -> None:
 
 
 async def test_a_request_can_be_found_by_its_trace(door: Door) -> None:
-    async with door.client() as client:
-        trace_id = (await client.get("/api/hello/world?secret=1")).headers["x-trace-id"]
-    async with grpc.aio.insecure_channel(door.target) as channel:
+    async with door.client() as client, grpc.aio.insecure_channel(door.target) as channel:
         stub = trace_service_pb2_grpc.TraceServiceStub(channel)
-        name = f"traces/{trace_id}"
-        trace = await stub.GetTrace(trace_service_pb2.GetTraceRequest(name=name), timeout=10)
+
+        async def found() -> tuple[str, trace_service_pb2.Trace]:
+            name = f"traces/{(await client.get('/api/hello/world?secret=1')).headers['x-trace-id']}"
+            try:
+                return name, await stub.GetTrace(trace_service_pb2.GetTraceRequest(name=name), timeout=10)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.NOT_FOUND, error
+                raise AssertionError(error.details()) from None  # Envoy had not sent it yet
+
+        name, trace = await eventually(found)
         (span,) = trace.spans
         assert (trace.name, span.service, span.display_name) == (name, "envoy", "GET /api/hello/world")
         assert span.attributes["http.status_code"] == "200"

@@ -37,15 +37,16 @@ class Kit:
         return Ticking(self.database, self.blobs, JobHints(), lambda _: self.refusal)
 
     async def add(self, **fields: Any) -> Schedule:
-        given = {"kind": Kind.FUNCTION, "function_uid": "fn-1", "make_up": True, "cron": "* * * * *", **fields}
+        given = {"kind": Kind.FUNCTION, "function_uid": "fn-1", "make_up": True, "cron": "0 * * * *", **fields}
         uid = f"sc-{len(await self.store.page(100, '', None))}"
         return await self.store.create(
             Schedule(uid=uid, workspace_uid="ws-1", workspace_name="default", time_zone="", **given)
         )
 
     async def make_due(self) -> None:
+        """Several times of the hourly ones of `add` have come; the clock is the database's own."""
         async with self.database.write() as conn:
-            await conn.execute(schedules.update().values(next_due=schedules.c.next_due - 3600.0))
+            await conn.execute(schedules.update().values(next_due=schedules.c.next_due - 3 * 3600.0))
 
     async def jobs(self) -> list[Job]:
         return await JobStore(self.database).page(Page(100))

@@ -25,6 +25,13 @@ TOLD = answers("Spin components")
 
 
 @pytest.fixture
+async def mesh(tmp_run_dir: Path) -> AsyncIterator[Mesh]:
+    # The host has the function's time limit: what it says when that has passed is waited for.
+    async with kit.mesh_running(tmp_run_dir, invoke_grace_s=3) as running:
+        yield running
+
+
+@pytest.fixture
 async def component(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Mesh]:
     """A mesh with the function `hello`, which is the probe."""
     env = {INSTANCE_KEY: mesh.token.instance_key("in-fn-hello")}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy_svc.prober import HttpProber
 from fnmesh.invoke.v1 import invoke_service_pb2 as pb
 from runtimes.catalog import Launch, Placement, command, install
 from tests.support.eventually import eventually
@@ -35,9 +38,14 @@ async def pieces():
 
 
 @pytest.fixture
-async def real(mesh: Any, tmp_path: Path) -> Any:
-    import asyncio
+async def mesh(tmp_run_dir: Path, kit: Any) -> AsyncIterator[Any]:
+    # The server has the function's time limit: what it says when that has passed is waited for.
+    async with kit.mesh_running(tmp_run_dir, invoke_grace_s=3) as running:
+        yield running
 
+
+@pytest.fixture
+async def real(mesh: Any, tmp_path: Path) -> Any:
     app = tmp_path / "app"
     app.mkdir()
     (app / "handler.py").write_text(HANDLER)
@@ -46,8 +54,12 @@ async def real(mesh: Any, tmp_path: Path) -> Any:
     launch = Launch("handler.py", "hello", "1", concurrency=4, timeout_ms=1000)
     argv = command("python", Placement(sys.executable, server.server, app, server.lib), f"unix:{listen}", launch)
     process = await asyncio.create_subprocess_exec(*argv)
+
+    async def is_ready() -> bool:  # its socket is there sooner than that
+        return (await HttpProber().ready(f"unix:{listen}", 5)).ready
+
     try:
-        await eventually(listen.exists)
+        await eventually(is_ready)
         mesh.registry.put("fn-hello", timeout_s=1.0)
         mesh.deploy.put("in-1", "fn-hello", f"unix:{listen}", concurrency=4)
         await mesh.settled()

@@ -65,7 +65,8 @@ async def test_it_serves_until_it_is_told_to_stop(environ: dict[str, str], tmp_r
         stub = health_pb2_grpc.HealthStub(channel)
 
         async def serving() -> bool:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5, wait_for_ready=True)
+            # as long as `eventually` goes on: where this limit passes, it is no AssertionError
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
             return answer.status == health_pb2.HealthCheckResponse.SERVING
 
         await eventually(serving, 30)

@@ -84,6 +84,13 @@ class Running:
         connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         return self.answer(connection)
 
+    def probe(self) -> Answer | None:
+        """What it says of its readiness; None while it does not listen yet (its socket is there before that)."""
+        try:
+            return self.call(path="/.fnmesh/ready")
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
+
     def invoke(self, event: object, **headers: str) -> Answer:
         return self.call("POST", "/.fnmesh/invoke", json.dumps(event).encode(), **headers)
 
@@ -175,16 +182,9 @@ def start(runtime: Runtime, installed: Path) -> Iterator[Start]:
             cleanup.callback(end)
             eventually(lambda: (home / "s").exists() or process.poll() is not None)
             if ready:
-                answer = eventually(lambda: process.poll() is not None or _probe(running))
+                answer = eventually(lambda: process.poll() is not None or running.probe())
                 assert answer is not True, running.printed("stderr").decode()
                 assert (answer.status, answer.body) == (200, b"ok"), running.printed("stderr").decode()
             return running
 
         yield starter
-
-
-def _probe(running: Running) -> Answer | None:
-    try:
-        return running.call(path="/.fnmesh/ready")
-    except ConnectionRefusedError:  # bound, and not listening yet
-        return None

@@ -8,7 +8,7 @@ import pytest
 
 from runtimes.catalog import Runtime
 
-from .conftest import Answer, Running, Start, UnixConnection, eventually
+from .conftest import Running, Start, UnixConnection, eventually
 
 
 def _waiting(server: Running, **headers: str) -> tuple[dict[str, str], UnixConnection]:
@@ -60,8 +60,10 @@ def test_at_its_deadline_a_handler_that_can_be_stopped_is(start: Start, from_hea
     assert (answer.status, answer.json["errorType"]) == (504, "Timeout")
     assert answer.header("x-fn-timeout") == "cancelled"
     assert Path(names["cancelled"]).exists()
+    # and its slot is free: for a call that has as little time, and so finds its gate open
+    server.file("gate1").touch()
     again, connection = _waiting(server)
-    Path(again["gate"]).touch()
+    assert again["gate"] == str(server.file("gate1"))
     assert server.answer(connection).json == "done"
 
 
@@ -136,7 +138,7 @@ def test_a_module_that_cannot_be_imported_says_why_and_ends(start: Start, runtim
     # when
     file = "bad.py" if runtime == "python" else "bad.js"
     server = start(app=tmp_path, file=file, ready=False, extra=("--failure-linger-ms", "1000"))
-    answer = eventually(lambda: _probe(server))
+    answer = eventually(server.probe)
     # then
     assert answer.status == 500
     assert "no" in answer.json["errorMessage"] and "such" in answer.json["errorMessage"]
@@ -147,17 +149,10 @@ def test_a_module_that_cannot_be_imported_says_why_and_ends(start: Start, runtim
 
 def test_a_module_without_a_handler_says_so(start: Start) -> None:
     server = start("no_such_name", ready=False)
-    answer = eventually(lambda: _probe(server))
+    answer = eventually(server.probe)
     assert answer.json["errorType"] == "HandlerInvalid"
     assert "no_such_name" in answer.json["errorMessage"]
     assert server.stop() == 1
-
-
-def _probe(server: Running) -> Answer | None:
-    try:
-        return server.call(path="/.fnmesh/ready")
-    except (ConnectionRefusedError, FileNotFoundError):
-        return None
 
 
 def test_unknown_options_end_the_process_with_a_clear_word(start: Start) -> None:

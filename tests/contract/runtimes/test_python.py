@@ -113,14 +113,14 @@ def test_a_callable_object_and_a_nested_name_are_handlers(start: Start, tmp_path
 def test_a_handler_without_parameters_is_refused_when_it_is_loaded(start: Start, tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text("def handler():\n    return 1\n")
     server = start(app=tmp_path, file="handler.py", ready=False)
-    answer = eventually(lambda: server.call(path="/.fnmesh/ready"))
+    answer = eventually(server.probe)
     assert (answer.status, answer.json["errorType"]) == (500, "HandlerInvalid")
 
 
 def test_an_import_that_exits_is_a_failure_to_start(start: Start, tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text("raise SystemExit(4)\n")
     server = start(app=tmp_path, file="handler.py", ready=False)
-    assert eventually(lambda: server.call(path="/.fnmesh/ready")).json["errorType"] == "SystemExit"
+    assert eventually(server.probe).json["errorType"] == "SystemExit"
 
 
 def test_a_slow_reader_holds_a_synchronous_generator_back(start: Start) -> None:
