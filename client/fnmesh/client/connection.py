@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Q = TypeVar("Q")
 T = TypeVar("T")
 
-# Repeating one of these changes nothing, so an answer of UNAVAILABLE may be followed by another try.
+# Repeating one of these changes nothing, so an answer of UNAVAILABLE or CANCELLED may be followed by another try.
 _REPEATABLE: dict[str, tuple[str, ...]] = {
     "fnmesh.registry.v1.RegistryService": (
         "GetWorkspace", "ListWorkspaces", "GetFunction", "ListFunctions", "GetRevision", "ListRevisions",

@@ -42,6 +42,7 @@ async def _abort(context: Context, code: grpc.StatusCode, message: str, *details
 class Registry(registry_service_pb2_grpc.RegistryServiceServicer):
     def __init__(self) -> None:
         self.unavailable = 0
+        self.says = grpc.StatusCode.UNAVAILABLE
         self.functions: dict[str, function_pb2.Function] = {}
         self.updates: list[registry_service_pb2.UpdateFunctionRequest] = []
         self.seen_keys: list[str] = []
@@ -53,7 +54,7 @@ class Registry(registry_service_pb2_grpc.RegistryServiceServicer):
         self.seen_keys.append(str(metadata.get("authorization", "")))
         if self.unavailable:
             self.unavailable -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+            await context.abort(self.says, "not now")
         if request.name not in self.functions:
             info = error_details_pb2.ErrorInfo(reason="FUNCTION_NOT_FOUND", domain="fnmesh", metadata={"name": "x"})
             await _abort(context, grpc.StatusCode.NOT_FOUND, "There is no function 'hello'.", info)
@@ -201,8 +202,12 @@ async def test_errors_have_their_type_reason_and_details(client: AsyncMesh, sour
     assert reserved.value.fields == (("path", "reserved"),)
 
 
-async def test_reads_are_repeated_and_writes_are_not(client: AsyncMesh, scripted: ScriptedMesh) -> None:
+@pytest.mark.parametrize("says", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_reads_are_repeated_and_writes_are_not(
+    client: AsyncMesh, scripted: ScriptedMesh, says: grpc.StatusCode
+) -> None:
     scripted.registry.functions[NAME] = function_pb2.Function(name=NAME)
+    scripted.registry.says = says  # CANCELLED: by a server that stopped before the call had got to its handler
     scripted.registry.unavailable = 2
 
     assert (await client.show("hello")).name == NAME
