@@ -41,13 +41,13 @@ class QueueLimits:
 class Instance:
     """An instance and the requests it has from here."""
 
-    __slots__ = ("inflight", "pool", "refusing", "state", "unreachable")
+    __slots__ = ("avoided", "inflight", "pool", "refusing", "state")
 
     def __init__(self, state: InstanceState) -> None:
         self.state = state
         self.inflight = 0
         self.refusing = False
-        self.unreachable = False
+        self.avoided: asyncio.TimerHandle | None = None
         self.pool = ConnectionPool(state.address)
 
     @property
@@ -56,7 +56,7 @@ class Instance:
 
     @property
     def ready(self) -> bool:
-        return self.state.accepting and not self.unreachable
+        return self.state.accepting and self.avoided is None
 
 
 class _Function:
@@ -184,18 +184,29 @@ class Admission:
         self._avoid(instance, AVOID_SILENT_S)
 
     def _avoid(self, instance: Instance, moment_s: float) -> None:
-        if not instance.unreachable:
-            instance.unreachable = True
-            asyncio.get_running_loop().call_later(moment_s, self._again, instance)
+        """For that long, or for longer where that was said before."""
+        loop = asyncio.get_running_loop()
+        if instance.avoided is not None:
+            if instance.avoided.when() >= loop.time() + moment_s:
+                return
+            instance.avoided.cancel()
+        instance.avoided = loop.call_later(moment_s, self._avoided_enough, instance)
+
+    def _avoided_enough(self, instance: Instance) -> None:
+        instance.avoided = None
+        self._room_at(instance)
 
     def avoid_refusing(self, instance: Instance) -> None:
         """It has no room although it should have (another process sends there too): nothing for a moment."""
         if not instance.refusing:
             instance.refusing = True
-            asyncio.get_running_loop().call_later(AVOID_REFUSING_S, self._again, instance)
+            asyncio.get_running_loop().call_later(AVOID_REFUSING_S, self._refuses_no_more, instance)
 
-    def _again(self, instance: Instance) -> None:
-        instance.unreachable = instance.refusing = False
+    def _refuses_no_more(self, instance: Instance) -> None:
+        instance.refusing = False
+        self._room_at(instance)
+
+    def _room_at(self, instance: Instance) -> None:
         function = self._functions.get(instance.state.function_uid)
         if function is not None:
             self._serve_waiters(function)

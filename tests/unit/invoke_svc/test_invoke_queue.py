@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from invoke_svc.admission import Admission, Instance, QueueLimits
+from invoke_svc.admission import AVOID_UNREACHABLE_S, Admission, Instance, QueueLimits
 from invoke_svc.domain import InstanceState, NotDeployed, Route
 from mesh.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
@@ -144,6 +144,23 @@ def test_an_older_state_is_ignored_and_the_gone_are_forgotten() -> None:
     queue.remove("in-2")
     queue.remove("in-2")
     assert queue.is_cold(HELLO)
+
+
+async def test_a_silent_instance_stays_avoided_whatever_else_is_known_of_it() -> None:
+    queue = admission(state())
+    instance = queue.try_acquire(HELLO)
+    assert isinstance(instance, Instance)
+    queue.release(instance)
+    past_the_others = asyncio.Event()
+    queue.avoid_unreachable(instance)
+    queue.avoid_silent(instance)
+    queue.avoid_refusing(instance)
+    queue.avoid_unreachable(instance)
+    asyncio.get_running_loop().call_later(AVOID_UNREACHABLE_S, past_the_others.set)
+    await past_the_others.wait()
+    assert queue.is_cold(HELLO)
+    queue.put(state("in-2"))
+    assert taken(queue) == "in-2"
 
 
 async def test_an_avoided_instance_comes_back() -> None:
