@@ -148,16 +148,16 @@ class Supervisor:
             await self._drain_envoy()
             await envoy.stop(patience.stop_s, self._hurry)
         for group in STOP_ORDER:
-            if group == (DEPLOY,):
-                await self._stop_deploy()
-            else:
-                await asyncio.gather(*(self._children[name].stop(patience.stop_s, self._hurry) for name in group))
+            await asyncio.gather(*(self._stop(name) for name in group))
 
-    async def _stop_deploy(self) -> None:
-        """With all workloads: it ends them itself, or they are ended after it where it does not get that far."""
-        deploy, patience = self._children[DEPLOY], self._plan.patience
-        ended = await deploy.stop(patience.stop_s + patience.reap_s, self._hurry, first=signal.SIGUSR1)
-        if deploy.was_started and not ended:
+    async def _stop(self, name: str) -> None:
+        """deploy_svc with all workloads: it ends them, or they are ended after it where it does not get that far."""
+        child, patience = self._children[name], self._plan.patience
+        if name != DEPLOY:
+            await child.stop(patience.stop_s, self._hurry)
+            return
+        ended = await child.stop(patience.stop_s + patience.reap_s, self._hurry, first=signal.SIGUSR1)
+        if child.was_started and not ended:
             await self.reap()
 
     async def _drain_envoy(self) -> None:
