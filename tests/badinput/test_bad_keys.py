@@ -43,8 +43,7 @@ def mesh() -> Iterator[RunningMesh]:
     """A mesh that asks for keys; its command line has the admin's."""
     running = RunningMesh(environ={"FNMESH_AUTH": "keys"})
     try:
-        made = running.cli("key", "create", "--offline", "--scope", "admin", "--data-dir", str(running.data_dir))
-        running.environ["FNMESH_API_KEY"] = made.stdout.strip()
+        running.environ["FNMESH_API_KEY"] = running.first_key()
         yield running.start()
         assert running.stop() == 0, running.errors()
     finally:

@@ -162,8 +162,8 @@ def locked_mesh() -> Iterator[tuple[RunningMesh, str]]:
     """A mesh with FNMESH_AUTH=keys on all addresses, and its first admin key."""
     running = RunningMesh(environ={"FNMESH_AUTH": "keys"}, listen="0.0.0.0:0")
     try:
-        made = running.cli("key", "create", "--offline", "--scope", "admin", "--data-dir", str(running.data_dir))
-        yield running.start(), made.stdout.strip()
+        key = running.first_key()
+        yield running.start(), key
         assert running.stop() == 0
     finally:
         running.remove()

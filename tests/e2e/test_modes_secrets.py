@@ -55,9 +55,8 @@ def secretive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secretive]:
     first, second, query, header, secret, rotated = (f"{word}-{secrets.token_hex(12)}" for word in words)
     source = tmp_path_factory.mktemp("secretive")
     (source / "handler.py").write_text(FUNCTION.replace("\n    ", "\n"))
-    offline = ("key", "create", "--offline", "--scope", "admin", "--data-dir", str(running.data_dir))
     try:
-        admin = running.cli(*offline).stdout.strip()
+        admin = running.first_key()
         running.start()
         with Mesh(running.server, api_key=admin) as mesh:
             deploy = mesh.deploy(source, name="secretive", target="process", env={"PASSWORD": first}, access="key")

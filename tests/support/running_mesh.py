@@ -133,6 +133,12 @@ class RunningMesh:
         """What `fnmesh ... --json` prints."""
         return json.loads(self.cli(*arguments, "--json", **environ).stdout)
 
+    def first_key(self) -> str:
+        """Makes the key of an admin, before it is started."""
+        return self.cli(
+            "key", "create", "--offline", "--scope", "admin", "--data-dir", str(self.data_dir)
+        ).stdout.strip()
+
     def service_pid(self, name: str) -> int:
         """The process of a service or of Envoy, by its module or program."""
         wanted = {"envoy": "--config-path"}.get(name, "gateway" if name == "gateway" else f"{name}_svc")
