@@ -1,12 +1,13 @@
 """What a machine may lack: such a test is skipped, loudly and by name, or fails if FNMESH_REQUIRE says so.
 
 FNMESH_REQUIRE=root,docker,postgres,node,buf,mount,prometheus,zsh,fish,registry,skopeo,wasmtime,provider_tools,helm,
-compose (CI sets it) holds names of CAPABILITIES.
+compose,processor (CI sets it) holds names of CAPABILITIES.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from typing import NoReturn
 
@@ -27,8 +28,9 @@ from tests.support import (
 
 CAPABILITIES = (
     "root", "docker", "postgres", "node", "buf", "mount", "prometheus", "zsh", "fish", "registry", "skopeo",
-    "wasmtime", "provider_tools", "helm", "compose",
+    "wasmtime", "provider_tools", "helm", "compose", "processor",
 )  # fmt: skip
+_PROCESSORS = ("x86_64", "aarch64")
 _REASON = "cannot run here: "
 
 
@@ -77,6 +79,9 @@ def why_missing(capability: str) -> str | None:
             return helm.why_missing()
         case "wasmtime":
             return wasmtime_host.why_missing()
+        case "processor":
+            here = platform.machine()
+            return None if here in _PROCESSORS else f"this machine's is {here}, and not {' or '.join(_PROCESSORS)}"
         case "mount":
             return small_disk.why_missing()
         case "prometheus":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import sys
 from pathlib import Path
@@ -63,7 +62,7 @@ async def test_memory_and_cpu_time_have_limits() -> None:
     assert endless == -signal.SIGXCPU
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="done for these processors only")
+@pytest.mark.processor
 async def test_random_numbers_and_files_are_the_same_whenever_they_are_asked_for(tmp_path: Path) -> None:
     script = tmp_path / "repeatable.py"
     script.write_bytes(REPEATABLE.read_bytes())
