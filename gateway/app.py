@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc.aio
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
@@ -19,18 +19,18 @@ from gateway.envoy.ads import ADS_METHOD, ADS_SERVICE, AdsServer
 from gateway.envoy.book import Book
 from gateway.envoy.compiled import compiled
 from gateway.membership import Roster
+from gateway.peers import Peers
 from gateway.reflection import API_SERVICES, AggregatedHealth, load_descriptors
 from gateway.rest.caller import Channels
 from gateway.rest.facade import rest_facade
 from gateway.rest.server import serving
 from gateway.service import MembershipServicer, TraceServicer
 from gateway.settings import GatewaySettings
-from gateway.telemetry.peers import SERVICE_NAME as SPAN_SERVICE
-from gateway.telemetry.peers import AllSpans, SpanServicer
+from gateway.telemetry.all_spans import SERVICE_NAME as SPAN_SERVICE
+from gateway.telemetry.all_spans import AllSpans, SpanServicer
 from gateway.telemetry.receiver import OTLP_METHOD, OTLP_SERVICE, OtlpReceiver
 from gateway.telemetry.sampling import SamplingLoop
 from gateway.telemetry.store import TraceStore
-from mesh import addresses
 from mesh.auth import Authenticator
 from mesh.clock import SystemClock
 from mesh.keys import CachedKeyVerifier, RemoteKeyVerifier
@@ -54,14 +54,15 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
     if settings.gateway_bootstrap_file is not None:
         envoy.write_bootstrap(settings.gateway_bootstrap_file)
     book.put(*envoy.resources, resources.sampling(1.0))
-    roster = Roster(Members(), book)
+    peers = Peers(settings.gateway_address, token)
+    roster = Roster(Members(), book, peers)
     await health.update(roster.missing())
     load_descriptors()
 
     def register(server: grpc.aio.Server) -> None:
         AdsServer(book).register(server)
         membership_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(roster, health), server)
-        spans = AllSpans(store, settings.gateway_address, token)
+        spans = AllSpans(store, peers)
         trace_grpc.add_TraceServiceServicer_to_server(TraceServicer(spans, collector), server)
         span_grpc.add_SpanServiceServicer_to_server(SpanServicer(store), server)
         otlp_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]  # no types there
@@ -92,7 +93,6 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
                 drain_s=3.0,
             )
         )
-        await health.attach(bound)
         channels = Channels(
             *[
                 await stack.enter_async_context(open_channel(address))
@@ -121,19 +121,20 @@ async def app(settings: GatewaySettings) -> AsyncIterator[None]:
         ]
         serving_facade = serving(facade, settings.gateway_rest_listen or settings.gateway_rest_address)
         try:
-            if addresses.is_several(settings.gateway_address):  # another one answers until this one knows the mesh
-                loops.append(tasks.create_task(_later(roster.complete(settings.gateway_hold_s), serving_facade)))
+            if peers.exist:  # another one answers until this one knows the mesh
+
+                async def once_known() -> None:
+                    await book.until_released()
+                    await health.attach(bound)  # until here all services are said to be there
+                    async with serving_facade:
+                        await asyncio.Event().wait()
+
+                loops.append(tasks.create_task(once_known()))
                 yield
             else:
+                await health.attach(bound)
                 async with serving_facade:
                     yield
         finally:
             for loop in loops:
                 loop.cancel()
-
-
-async def _later(first: Awaitable[object], then: AbstractAsyncContextManager[None]) -> None:
-    """Enters a context once something has happened, and leaves it when cancelled."""
-    await first
-    async with then:
-        await asyncio.Event().wait()

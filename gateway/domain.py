@@ -40,6 +40,10 @@ class Members:
         """Where the members of a service are."""
         return frozenset(one.address for one in self._joined.values() if one.service == service)
 
+    def places(self) -> frozenset[tuple[str, str]]:
+        """Service and address of each."""
+        return frozenset((one.service, one.address) for one in self._joined.values())
+
     def missing(self) -> tuple[str, ...]:
         """Services that have no member."""
         present = {one.service for one in self._joined.values()}

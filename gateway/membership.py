@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 
+import grpc.aio
+
+from fnmesh.internal.gateway.v1 import membership_service_pb2 as pb
+from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as pb_grpc
 from gateway.domain import SERVICES, Member, Members
 from gateway.envoy.book import Book
 from gateway.envoy.resources import Resource, endpoints
+from gateway.peers import Peers
 from mesh.errors import InvalidArgument
 from mesh.logs import get_logger
 
 log = get_logger(__name__)
+_LOOK_AGAIN_S = 0.25
 
 
 class Roster:
     """Keeps the book's endpoints in step with the members, and lets the book go when the mesh is complete."""
 
-    def __init__(self, members: Members, book: Book) -> None:
+    def __init__(self, members: Members, book: Book, peers: Peers) -> None:
         self._members = members
         self._book = book
-        self._complete = asyncio.Event()
+        self._peers = peers
+        self._joined = asyncio.Event()
         for service in SERVICES:
             self._publish(service)
 
@@ -28,14 +36,17 @@ class Roster:
         """Services that nobody serves now."""
         return self._members.missing()
 
+    def places(self) -> frozenset[tuple[str, str]]:
+        """Service and address of each member there is now."""
+        return self._members.places()
+
     async def join(self, service: str, address: str) -> tuple[Member, Resource]:
         """A process has come. Raises InvalidArgument where the service or the address makes no sense."""
         try:
             member = self._members.join(service, await _numeric(address))
         except ValueError as error:
             raise InvalidArgument("MEMBER_INVALID", f"{error}.") from None
-        if not self._members.missing():
-            self._complete.set()
+        self._joined.set()
         return member, self._publish(service)
 
     def leave(self, member: Member) -> Resource:
@@ -47,20 +58,33 @@ class Roster:
         """Returns once Envoy does what the resource says."""
         await self._book.applied(resource)
 
-    async def complete(self, hold_s: float) -> bool:
-        """Returns once every service has had a member, or after `hold_s`; whether they had."""
+    async def release_when_complete(self, hold_s: float) -> None:
+        """Releases the book when all have joined who will, or after `hold_s`."""
         try:
             async with asyncio.timeout(hold_s):
-                await self._complete.wait()
+                while not await self._complete():
+                    self._joined.clear()
+                    with contextlib.suppress(TimeoutError):  # whom it lacks may have gone
+                        await asyncio.wait_for(self._joined.wait(), _LOOK_AGAIN_S)
         except TimeoutError:
-            return False
-        return True
-
-    async def release_when_complete(self, hold_s: float) -> None:
-        """Releases the book when every service has a member, or after `hold_s`."""
-        if not await self.complete(hold_s):
             log.warning("mesh_incomplete", missing=self.missing(), waited_s=hold_s)
         self._book.release()
+
+    async def _complete(self) -> bool:
+        """Whether each service has a member, and all that other gateways know have joined this one, too.
+
+        Who knows one process of a service, of which there are two, would say that nobody is there when that one stops.
+        """
+        return not self.missing() and await self._elsewhere() <= self.places() and not self.missing()
+
+    async def _elsewhere(self) -> frozenset[tuple[str, str]]:
+        """The members that the gateways know, this one and the others."""
+
+        async def known(channel: grpc.aio.Channel) -> frozenset[tuple[str, str]]:
+            answer = await pb_grpc.MembershipServiceStub(channel).ListMembers(pb.ListMembersRequest())
+            return frozenset((one.service, one.address) for one in answer.members)
+
+        return frozenset[tuple[str, str]]().union(*await self._peers.ask(known))
 
     def _publish(self, service: str) -> Resource:
         resource = endpoints(service, self._members.addresses(service))

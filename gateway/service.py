@@ -11,7 +11,7 @@ from fnmesh.trace.v1 import trace_service_pb2 as trace_pb
 from fnmesh.trace.v1 import trace_service_pb2_grpc as trace_grpc
 from gateway.membership import Roster
 from gateway.reflection import AggregatedHealth
-from gateway.telemetry.peers import AllSpans
+from gateway.telemetry.all_spans import AllSpans
 from gateway.telemetry.tree import trace_of
 from gateway.telemetry.visibility import of_workspace
 from mesh.auth import Scope, current_principal, require_scope
@@ -47,6 +47,12 @@ class MembershipServicer(membership_grpc.MembershipServiceServicer):
             if member is not None:
                 self._roster.leave(member)
                 await self._health.update(self._roster.missing())
+
+    async def ListMembers(
+        self, request: membership_pb.ListMembersRequest, context: Any
+    ) -> membership_pb.ListMembersResponse:
+        members = [membership_pb.Member(service=service, address=at) for service, at in self._roster.places()]
+        return membership_pb.ListMembersResponse(members=members)
 
 
 class TraceServicer(trace_grpc.TraceServiceServicer):

@@ -23,7 +23,7 @@ log = get_logger(__name__)
 LEAVE_S = 5.0
 LOOK_AGAIN_S = 2.0
 """How often it is asked which gateways a name stands for."""
-_BACKOFF = Backoff(first_s=0.1, limit_s=2.0)
+_BACKOFF = Backoff(first_s=0.1, limit_s=1.0)
 
 
 class Stay:
@@ -123,7 +123,7 @@ async def _stay(stay: Stay, gateway: str, service: str, own_address: str, token:
     failures = 0
     async with open_channel(gateway, token=token) as channel:
         stub = pb_grpc.MembershipServiceStub(channel)
-        while not stay.left.is_set():
+        while not stay.membership.leaving.is_set():
             try:
                 async with asyncio.TaskGroup() as tasks:
                     await _one_stay(stay, stub.Join(), service, own_address, tasks)
@@ -131,8 +131,9 @@ async def _stay(stay: Stay, gateway: str, service: str, own_address: str, token:
                 failures = 1 if stay.applied else failures + 1
                 stay.apply(False)
                 log.debug("mesh_join_failed", member=service, reason=str(errors.exceptions[0]))
-            if not stay.left.is_set():
-                await asyncio.sleep(_BACKOFF.delay_s(failures))
+                if not stay.membership.leaving.is_set():
+                    await asyncio.sleep(_BACKOFF.delay_s(failures))
+        stay.left.set()  # if by a broken stream: whoever joined again would be sent requests
 
 
 async def _one_stay(stay: Stay, call: Any, service: str, own_address: str, tasks: asyncio.TaskGroup) -> None:

@@ -49,6 +49,10 @@ class Book:
         self._open.set()
         self._wake_all()
 
+    async def until_released(self) -> None:
+        """Returns once the hold is over."""
+        await self._open.wait()
+
     @property
     def released(self) -> bool:
         """Whether `release` was called."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp_pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 
+from fnmesh.internal.gateway.v1 import membership_service_pb2 as membership_pb
+from fnmesh.internal.gateway.v1 import membership_service_pb2_grpc as membership_grpc
 from fnmesh.trace.v1 import trace_service_pb2 as trace_pb
 from fnmesh.trace.v1 import trace_service_pb2_grpc as trace_grpc
 from gateway.app import app
@@ -80,6 +84,45 @@ async def test_envoy_goes_on_without_the_one_it_followed(settings: list[GatewayS
                 await leaving.enter_async_context(app(coming))
 
 
+async def test_a_gateway_that_starts_waits_for_all_whom_the_other_one_knows(settings: list[GatewaySettings]) -> None:
+    first, second = (one.model_copy(update={"gateway_hold_s": 60.0}) for one in settings)
+    places = {service: f"unix:{first.run_dir}/m/{service}.sock" for service in SERVICES}
+    other = f"unix:{first.run_dir}/m/registry-2.sock"
+    async with app(first), AsyncExitStack() as early, AsyncExitStack() as late:
+        for service, place in [*places.items(), ("registry", other)]:
+            await late.enter_async_context(_member(first, service, place))
+        await eventually(lambda: _knows_all(first))
+        async with app(second):
+            for service, place in places.items():
+                stack = early if service == "registry" else late
+                await stack.enter_async_context(_member(second, service, place))
+            for _ in range(10):
+                assert not _serves(second)
+                assert await _says_serving(second)
+                await asyncio.sleep(0.1)
+            await late.enter_async_context(_member(second, "registry", other))
+            await eventually(lambda: _knows_all(second))
+            await early.aclose()
+            assert await _knows_all(second)
+            assert await _says_serving(second)
+
+
+async def test_a_gateway_that_starts_does_not_wait_for_who_has_gone(settings: list[GatewaySettings]) -> None:
+    first, second = (one.model_copy(update={"gateway_hold_s": 60.0}) for one in settings)
+    places = {service: f"unix:{first.run_dir}/m/{service}.sock" for service in SERVICES}
+    async with app(first), AsyncExitStack() as stay, AsyncExitStack() as gone:
+        for service, place in places.items():
+            await stay.enter_async_context(_member(first, service, place))
+        await gone.enter_async_context(_member(first, "invoke", f"unix:{first.run_dir}/m/invoke-2.sock"))
+        await eventually(lambda: _knows_all(first))
+        async with app(second):
+            for service, place in places.items():
+                await stay.enter_async_context(_member(second, service, place))
+            assert not _serves(second)
+            await gone.aclose()
+            await eventually(lambda: _knows_all(second))
+
+
 async def test_spans_are_found_whichever_gateway_has_them(settings: list[GatewaySettings]) -> None:
     settings = [one.model_copy(update={"gateway_hold_s": 0.0}) for one in settings]  # nobody will join
     async with app(settings[0]), app(settings[1]):
@@ -105,6 +148,36 @@ async def test_a_gateway_that_is_gone_costs_a_trace_only_its_own_spans(settings:
         request = trace_pb.GetTraceRequest(name=f"traces/{TRACE.hex()}")
         trace = await trace_grpc.TraceServiceStub(channel).GetTrace(request)
         assert [span.display_name for span in trace.spans] == ["here"]
+
+
+@asynccontextmanager
+async def _member(settings: GatewaySettings, service: str, address: str) -> AsyncIterator[None]:
+    """A member of one gateway only, from when that has heard of it."""
+    request = membership_pb.JoinRequest(service=service, address=address)
+    async with open_channel(settings.listen_address, token=ServiceToken(TOKEN)) as channel:
+        stub = membership_grpc.MembershipServiceStub(channel)
+        call = stub.Join()
+        await call.write(request)
+
+        async def known() -> bool:
+            answer = await stub.ListMembers(membership_pb.ListMembersRequest())
+            return (service, address) in {(one.service, one.address) for one in answer.members}
+
+        await eventually(known)
+        yield
+
+
+def _serves(settings: GatewaySettings) -> bool:
+    """Whether the facade of that gateway is there."""
+    return Path(settings.gateway_rest_listen.removeprefix("unix:")).exists()
+
+
+async def _says_serving(settings: GatewaySettings) -> bool:
+    """What it says of the registry to those who ask for its health."""
+    async with grpc.aio.insecure_channel(settings.listen_address) as channel:
+        request = health_pb2.HealthCheckRequest(service="fnmesh.registry.v1.RegistryService")
+        answer = await health_pb2_grpc.HealthStub(channel).Check(request)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 async def _knows_all(settings: GatewaySettings) -> bool:

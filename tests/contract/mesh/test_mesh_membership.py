@@ -19,13 +19,17 @@ TOKEN = ServiceToken("t" * 32)
 
 
 class Gateway(pb_grpc.MembershipServiceServicer):
-    def __init__(self) -> None:
+    """`lets_go` says whether it answers those who leave."""
+
+    def __init__(self, *, lets_go: bool = True) -> None:
         self.seen: list[tuple[str, bool]] = []
+        self._lets_go = lets_go
 
     async def Join(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.JoinResponse]:
         async for request in request_iterator:
             self.seen.append((request.address, request.draining))
-            yield pb.JoinResponse(applied=True)
+            if self._lets_go or not request.draining:
+                yield pb.JoinResponse(applied=True)
 
 
 @asynccontextmanager
@@ -82,3 +86,21 @@ async def test_a_gateway_that_is_killed_takes_no_other_membership_along(tmp_run_
             await eventually(lambda: membership.gateways == 2)
         await eventually(lambda: membership.gateways == 1)
         assert first.seen == [("unix:/x", False)]
+
+
+async def test_who_leaves_does_not_join_the_gateway_that_starts_meanwhile(tmp_run_dir: Path) -> None:
+    listens = [f"unix:{tmp_run_dir}/{name}.sock" for name in ("one", "two")]
+    stays, stops, restarted = Gateway(lets_go=False), Gateway(lets_go=False), Gateway()
+    async with joined(",".join(listens), "invoke", "unix:/x", token=TOKEN) as membership:
+        async with gateway(listens[0], stays):
+            async with gateway(listens[1], stops):
+                await eventually(lambda: membership.gateways == 2)
+                leaving = asyncio.create_task(membership.leave(timeout_s=60))
+                await eventually(lambda: stops.seen[1:] == [("unix:/x", True)])
+            async with gateway(listens[1], restarted):
+                await eventually(lambda: membership.gateways == 1)
+                for _ in range(10):
+                    assert restarted.seen == []
+                    await asyncio.sleep(0.1)
+                assert not leaving.done()  # the first one has not answered
+        await leaving  # both have ended their streams: nobody is left to wait for

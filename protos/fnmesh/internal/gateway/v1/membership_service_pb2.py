@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3fnmesh/internal/gateway/v1/membership_service.proto\x12\x1a\x66nmesh.internal.gateway.v1\"A\n\x0bJoinRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"\x1f\n\x0cJoinResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\x32r\n\x11MembershipService\x12]\n\x04Join\x12\'.fnmesh.internal.gateway.v1.JoinRequest\x1a(.fnmesh.internal.gateway.v1.JoinResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3fnmesh/internal/gateway/v1/membership_service.proto\x12\x1a\x66nmesh.internal.gateway.v1\"A\n\x0bJoinRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"\x1f\n\x0cJoinResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\"\x14\n\x12ListMembersRequest\"J\n\x13ListMembersResponse\x12\x33\n\x07members\x18\x01 \x03(\x0b\x32\".fnmesh.internal.gateway.v1.Member\"*\n\x06Member\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t2\xe2\x01\n\x11MembershipService\x12]\n\x04Join\x12\'.fnmesh.internal.gateway.v1.JoinRequest\x1a(.fnmesh.internal.gateway.v1.JoinResponse(\x01\x30\x01\x12n\n\x0bListMembers\x12..fnmesh.internal.gateway.v1.ListMembersRequest\x1a/.fnmesh.internal.gateway.v1.ListMembersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOINREQUEST']._serialized_end=148
   _globals['_JOINRESPONSE']._serialized_start=150
   _globals['_JOINRESPONSE']._serialized_end=181
-  _globals['_MEMBERSHIPSERVICE']._serialized_start=183
-  _globals['_MEMBERSHIPSERVICE']._serialized_end=297
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=183
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=203
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=205
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=279
+  _globals['_MEMBER']._serialized_start=281
+  _globals['_MEMBER']._serialized_end=323
+  _globals['_MEMBERSHIPSERVICE']._serialized_start=326
+  _globals['_MEMBERSHIPSERVICE']._serialized_end=552
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class MembershipServiceStub:
                 request_serializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.JoinRequest.SerializeToString,
                 response_deserializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.JoinResponse.FromString,
                 _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/fnmesh.internal.gateway.v1.MembershipService/ListMembers',
+                request_serializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
 
 
 class MembershipServiceServicer:
@@ -54,6 +59,13 @@ class MembershipServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMembers(self, request, context):
+        """Who is a member at this gateway: another one that has just started waits until all of them have joined it, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MembershipServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +73,11 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     servicer.Join,
                     request_deserializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.JoinRequest.FromString,
                     response_serializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.JoinResponse.SerializeToString,
+            ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.ListMembersRequest.FromString,
+                    response_serializer=fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.ListMembersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +108,33 @@ class MembershipService:
             '/fnmesh.internal.gateway.v1.MembershipService/Join',
             fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.JoinRequest.SerializeToString,
             fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fnmesh.internal.gateway.v1.MembershipService/ListMembers',
+            fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.ListMembersRequest.SerializeToString,
+            fnmesh_dot_internal_dot_gateway_dot_v1_dot_membership__service__pb2.ListMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class MembershipServiceStub:
     """A process is a member for as long as this stream is open. Before it stops it says that it is draining, and
     waits for the answer: from then on Envoy sends it nothing new.
     """
+    ListMembers: _grpc.UnaryUnaryMultiCallable[_membership_service_pb2.ListMembersRequest, _membership_service_pb2.ListMembersResponse]
+    """Who is a member at this gateway: another one that has just started waits until all of them have joined it, too."""
 
 @_typing.type_check_only
 class MembershipServiceAsyncStub(MembershipServiceStub):
@@ -47,6 +49,8 @@ class MembershipServiceAsyncStub(MembershipServiceStub):
     """A process is a member for as long as this stream is open. Before it stops it says that it is draining, and
     waits for the answer: from then on Envoy sends it nothing new.
     """
+    ListMembers: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.ListMembersRequest, _membership_service_pb2.ListMembersResponse]  # type: ignore[assignment]
+    """Who is a member at this gateway: another one that has just started waits until all of them have joined it, too."""
 
 class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     """MembershipService tells Envoy where the services are."""
@@ -60,5 +64,13 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         """A process is a member for as long as this stream is open. Before it stops it says that it is draining, and
         waits for the answer: from then on Envoy sends it nothing new.
         """
+
+    @_abc_1.abstractmethod
+    def ListMembers(
+        self,
+        request: _membership_service_pb2.ListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_membership_service_pb2.ListMembersResponse, _abc.Awaitable[_membership_service_pb2.ListMembersResponse]]:
+        """Who is a member at this gateway: another one that has just started waits until all of them have joined it, too."""
 
 def add_MembershipServiceServicer_to_server(servicer: MembershipServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
