@@ -60,6 +60,8 @@ class GatewaySettings(MeshSettings):
     """How long a client may take to send the head of a request; then it is answered 408."""
     gateway_hold_s: float = Field(default=10.0, ge=0)
     """Longest time to wait for all services before Envoy is told anything."""
+    gateway_cache_dir: Path | None = None
+    """Where Envoy's compiled configuration is kept, for any number of meshes; else it is in the data directory."""
     gateway_trace_spans: int = Field(default=50_000, ge=1)
     """Spans kept in memory."""
     gateway_trace_age_s: float = Field(default=3600.0, gt=0)
@@ -112,7 +114,7 @@ class GatewaySettings(MeshSettings):
     @property
     def envoy_cache(self) -> Path:
         """Where Envoy's compiled configuration is kept."""
-        return self.data_dir / "cache"
+        return self.gateway_cache_dir or self.data_dir / "cache"
 
     def envoy_spec(self, environ: Mapping[str, str] | None = None) -> EnvoySpec:
         """What Envoy's configuration is made of. Raises SettingsError."""

@@ -1,8 +1,9 @@
 """Envoy's compiled configuration, kept from one start to the next.
 
 To compile it, a child process imports envoy-data-plane: more than a second of a core, at every start the same. What
-comes out depends on the spec and on code, so it is kept in a file whose name is a digest of both. The service token
-is another one at every start: a stand-in of its length is compiled, and no token is ever in the file.
+comes out depends on the spec and on code, so it is kept in a file whose name is a digest of both. Where things are
+(`gateway.envoy.places`) is put in afterwards, and so is the service token, which is another one at every start: a
+stand-in of its length is compiled, and no token is ever in the file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from fnmesh.internal.invoke.v1 import http_service_pb2
+from gateway.envoy import places
 from gateway.envoy.resources import Resource
 from gateway.envoy.spec import EnvoySpec
 from mesh.logs import get_logger
@@ -28,6 +32,7 @@ from mesh.logs import get_logger
 log = get_logger(__name__)
 _PACKAGES = ("envoy-data-plane", "protobuf", "googleapis-common-protos")
 _HERE = Path(__file__).parent
+_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ class Compiled:
         resources = (Resource(type_url, name, base64.b64decode(body)) for type_url, name, body in fields["resources"])
         return cls(base64.b64decode(fields["bootstrap"]), tuple(resources))
 
+    def at(self, spec: EnvoySpec) -> Compiled:
+        """With a spec's own places for their stand-ins. Raises KeyError or DecodeError where there are none."""
+        resources = tuple(places.put_into_resource(spec, one) for one in self.resources)
+        return Compiled(places.put_into_bootstrap(spec, self.bootstrap), resources)
+
     def with_token(self, stand_in: str, token: str) -> Compiled:
         """With the token in the stand-in's place; they must be of one length, since messages hold lengths."""
         if len(stand_in) != len(token):
@@ -69,16 +79,17 @@ async def compiled(spec: EnvoySpec, cache: Path) -> Compiled:
     stand_in = hashlib.sha512(b"service token").hexdigest()[: len(spec.service_token)]
     if len(stand_in) != len(spec.service_token) or spec.collector is not None:  # its headers may be secrets
         return await _compile(spec)
-    common = dataclasses.replace(spec, service_token=stand_in)
+    common = dataclasses.replace(places.taken_out(spec), service_token=stand_in)
     file = cache / f"envoy-{_digest(common)}.json"
     try:
-        found = Compiled.from_json(file.read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        found = await _compile(common)
+        found = Compiled.from_json(file.read_text()).at(spec)
+    except (OSError, ValueError, KeyError, TypeError, DecodeError):
+        made = await _compile(common)
         try:
-            _keep(file, found)
+            _keep(file, made)
         except OSError as error:
             log.warning("envoy_config_not_kept", file=str(file), error=str(error))
+        found = made.at(spec)
     return found.with_token(stand_in, spec.service_token)
 
 
@@ -110,12 +121,19 @@ def _digest(spec: EnvoySpec) -> str:
 
 
 def _keep(file: Path, found: Compiled) -> None:
-    """Keeps it in the place of what was kept before."""
+    """Keeps it, and removes the oldest of many."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(file, found.to_json().encode())
-    for older in file.parent.glob("envoy-*.json"):
-        if older != file:
-            older.unlink(missing_ok=True)
+    kept = {one: _written(one) for one in file.parent.glob("envoy-*.json")}
+    for older in sorted(kept, key=kept.__getitem__, reverse=True)[_KEPT:]:
+        older.unlink(missing_ok=True)
+
+
+def _written(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # another gateway has removed it
+        return 0.0
 
 
 def _write(path: Path, content: bytes) -> None:

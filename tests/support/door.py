@@ -27,6 +27,7 @@ from gateway.settings import GatewaySettings
 from mesh.auth import ServiceToken
 from mesh.membership import joined
 from tests.support.eventually import eventually
+from tests.support.state_dir import envoy_cache
 
 TOKEN = "t" * 32
 METADATA_LIMITS = (("grpc.max_metadata_size", 1 << 20), ("grpc.absolute_max_metadata_size", 1 << 20))
@@ -206,7 +207,8 @@ def gateway_settings(run_dir: Path, **fields: Any) -> GatewaySettings:
     """Settings of a gateway in a directory of its own; Envoy picks its port."""
     (run_dir / "m").mkdir(mode=0o700, exist_ok=True)
     (run_dir / "token").write_text(TOKEN)
-    values = {"data_dir": run_dir / "data", "run_dir": run_dir, "gateway_listen": "127.0.0.1:0", **fields}
+    fixed = {"data_dir": run_dir / "data", "run_dir": run_dir, "gateway_cache_dir": envoy_cache()}
+    values = {**fixed, "gateway_listen": "127.0.0.1:0", **fields}
     return GatewaySettings(**values)
 
 

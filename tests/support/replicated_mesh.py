@@ -22,7 +22,7 @@ from fnmesh.client.health import serves
 from tests.support import processes
 from tests.support.eventually import eventually
 from tests.support.ports import is_free
-from tests.support.running_mesh import ROOT, clean_environ, processes_that_name
+from tests.support.running_mesh import ROOT, clean_environ, processes_that_name, shared_cache
 
 REPLICAS = 2
 READY_WITHIN_S = 60.0
@@ -107,7 +107,7 @@ class ReplicatedMesh:
         self.run_dir = Path(tempfile.mkdtemp(prefix="fnm-two-run-", dir="/tmp"))
         self._listen = claim(Listen("127.0.0.1", 0))
         self._places = Places(self.data_dir, self.run_dir)
-        given = {**clean_environ(), "HOME": str(self.data_dir), **(environ or {})}
+        given = {**clean_environ(), **shared_cache(), "HOME": str(self.data_dir), **(environ or {})}
         self._environ = {
             **child_environment(given, self._places, self._listen),
             "FNMESH_DATABASE_URL": database_url,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import processes
+from tests.support.state_dir import envoy_cache
 
 SERVICES = ("registry", "build", "deploy", "invoke", "gateway")
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ class RunningMesh:
         self.data_dir = Path(tempfile.mkdtemp(prefix="fnm-e2e-", dir="/tmp"))
         self.data_dir.chmod(0o711)
         self.url = ""
-        self.environ = {**clean_environ(), "HOME": str(self.data_dir), **(environ or {})}
+        self.environ = {**clean_environ(), **shared_cache(), "HOME": str(self.data_dir), **(environ or {})}
         self._listen = listen
         self._process: subprocess.Popen[str] | None = None
 
@@ -206,6 +207,11 @@ def _traces_of(pid: int) -> bytes:
         except OSError:
             continue
     return found
+
+
+def shared_cache() -> dict[str, str]:
+    """The setting by which meshes of tests need not make Envoy's configuration each for itself."""
+    return {"FNMESH_GATEWAY_CACHE_DIR": str(envoy_cache())}
 
 
 def clean_environ() -> dict[str, str]:

@@ -23,6 +23,11 @@ def state_dir() -> Path:
     return path
 
 
+def envoy_cache() -> Path:
+    """Where meshes of tests keep Envoy's configuration, which is the same for most of them."""
+    return state_dir() / "envoy-cache"
+
+
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Hold `path` locked among all processes of this machine; freed by the kernel if the holder dies."""
