@@ -145,16 +145,22 @@ def logs(
     job: JobName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
     server: Server = None,
+    as_json: Json = False,
 ) -> None:
-    """Show what a script has printed.
+    """Show what a script has printed; with --json one line of JSON each.
 
     **Example**: `fnmesh job logs -f 4f2c0e5a-...`
     """
     with mesh_at(server) as mesh:
         if follow:
-            _follow(mesh, job)
+            _follow(mesh, job, as_json=as_json)
             return
-        for piece in mesh.jobs.log(job):
+        pieces = mesh.jobs.log(job)
+        if as_json:
+            for line in b"".join(pieces).splitlines():
+                print_json({"text": line.decode(errors="replace")}, lines=True)
+            return
+        for piece in pieces:
             sys.stdout.buffer.write(piece)
         sys.stdout.flush()
 
@@ -180,14 +186,16 @@ def redrive(job: JobName, server: Server = None, as_json: Json = False) -> None:
         _say(mesh.jobs.redrive(job), as_json)
 
 
-def _follow(mesh: Mesh, job: str, *, quiet: bool = False) -> job_pb2.Job:
-    """Prints the lines of a job until its end; the job then."""
+def _follow(mesh: Mesh, job: str, *, quiet: bool = False, as_json: bool = False) -> job_pb2.Job:
+    """Prints the lines of a job until its end, as JSON if so wanted; the job then."""
     from fnmesh.invoke.v1 import job_pb2 as pb
 
     last = pb.Job()
     for message in mesh.jobs.watch(job):
         if message.WhichOneof("message") == "job":
             last = message.job
+        elif as_json:
+            print_json(to_json(message.line), lines=True)
         elif not quiet:
             print(message.line.text, file=sys.stdout if message.line.stream <= pb.JOB_LOG_STREAM_STDOUT else sys.stderr)
             sys.stdout.flush()

@@ -84,6 +84,7 @@ def list_schedules(workspace: Workspace = DEFAULT_WORKSPACE, server: Server = No
 def delete(
     schedule: Annotated[str, typer.Argument(metavar="SCHEDULE", help="Identifier, as `fnmesh schedule list` shows.")],
     server: Server = None,
+    as_json: Json = False,
 ) -> None:
     """Delete a schedule; jobs that it made stay.
 
@@ -91,4 +92,7 @@ def delete(
     """
     with mesh_at(server) as mesh:
         mesh.schedules.delete(schedule)
-    print(f"{schedule} is deleted.")
+    if as_json:
+        print_json({})
+    else:
+        print(f"{schedule} is deleted.")

@@ -68,6 +68,9 @@ def test_a_script_is_run_shown_and_listed(mesh: RunningMesh, script: str) -> Non
     assert job["codeKey"] == f"script-project/{job['uid'][:8]}.py"
     # Two streams: which of their lines comes first is not said.
     assert sorted(mesh.cli("job", "logs", job["uid"]).stdout.splitlines()) == ["aside", "hello x"]
+    for how in ([], ["-f"]):
+        lines = mesh.cli("job", "logs", *how, job["uid"], "--json").stdout.splitlines()
+        assert sorted(json.loads(line)["text"] for line in lines) == ["aside", "hello x"]
     shown = mesh.cli("job", "show", job["uid"]).stdout
     assert "success" in shown
     assert '{"name": "x"}' in shown
@@ -174,6 +177,8 @@ def test_a_schedule_makes_jobs(mesh: RunningMesh, function: str, schedule: str) 
 
         eventually_sync(ran, 90, interval_s=1)
     assert mesh.cli("schedule", "delete", schedule).stdout == f"{schedule} is deleted.\n"
+    again = mesh.cli_json("schedule", "add", "0 0 1 1 *", function)["uid"]
+    assert mesh.cli_json("schedule", "delete", again) == {}
     assert mesh.cli_json("schedule", "list")["schedules"] == []
     wrong = mesh.cli("schedule", "add", "61 * * * *", function, check=False)
     assert wrong.returncode == 1
