@@ -10,9 +10,8 @@ NPM := $(shell command -v npm 2>/dev/null)
 # What loads the machine so much that other tests would run into their deadlines beside it comes first: what needs a
 # moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest first. Tests
 # that wait as much as they compute follow, three at a time; more of those that start whole meshes would gain nothing.
-LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/chaos/test_replicas.py \
-	tests/chaos/test_chaos_services.py tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_last_hop.py \
-	tests/fuzz/test_fuzz_lane.py
+LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
+	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
 LIGHT := tests/unit tests/contract
 SHARED_OUT := --dist loadscope --no-loadscope-reorder

@@ -46,11 +46,9 @@ async def test_the_next_start_takes_what_was_kept(tmp_path: Path) -> None:
 
 PLACES = {
     "several": replace(
-        SPEC, listen_port=9, gateway_address="unix:/x/g-1,unix:/x/g-2", rest_address="unix:/r1,unix:/r2"
+        SPEC, listen_port=9, gateway_address="unix:/x/g-1,unix:/x/g-2", rest_address="unix:/r1,unix:/x/g-2"
     ),
-    "one place twice": replace(SPEC, gateway_address="unix:/same,unix:/x/g-2", rest_address="unix:/same,unix:/r2"),
     "reached over TCP": replace(SPEC, gateway_address="10.0.0.1:7001", rest_address="10.0.0.2:7002,10.0.0.3:7003"),
-    "names": replace(SPEC, gateway_address="dns:///gateway:7001", rest_address="dns:///gateway:7002"),
     "any port": replace(SPEC, listen_port=0, admin_socket="/run/another/admin.sock"),
     "counters told": replace(SPEC, stats=("127.0.0.1", 9901), admin_socket="/run/another/admin.sock"),
 }
