@@ -91,11 +91,24 @@ class BuildStore:
 
         await self._database.transaction(work)
 
-    async def accept(self, uid: str, *, revision: str, runtime: str, target: str, handler: str) -> Build:
-        """Note which revision the build makes; harmless when repeated."""
+    async def accept(
+        self, uid: str, *, revision: str, runtime: str, target: str, handler: str, is_late: bool = False
+    ) -> Build:
+        """Note which revision the build makes; harmless when repeated.
+
+        Where `is_late` nobody was told that the build is accepted: if a newer one of the function is to be deployed,
+        it is to be cancelled. Its revision has the higher number and would take the place of that one's.
+        """
 
         async def work(conn: AsyncConnection) -> Build:
-            values = {"revision": revision, "runtime": runtime, "target": target, "handler": handler}
+            values: dict[str, object] = {"revision": revision, "runtime": runtime, "target": target, "handler": handler}
+            build = await self._locked(conn, uid)
+            if is_late and build.deploy:
+                newer = sa.select(builds.c.uid).where(
+                    builds.c.function_uid == build.function_uid, builds.c.uid > uid, builds.c.deploy
+                )
+                if (await conn.execute(newer.limit(1))).first() is not None:
+                    values["cancel_requested"] = True
             await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(values))
             return await self._locked(conn, uid)
 

@@ -32,6 +32,7 @@ from mesh.logs import get_logger
 log = get_logger(__name__)
 _TRANSIENT = (Unavailable, DeadlineExceeded, Aborted)
 _ACCEPT_S = 30.0
+_OVERTAKEN = "The build was cancelled: a newer one was asked for before anybody was told that this one is accepted."
 
 
 class _CancelRequested(Exception):
@@ -172,7 +173,10 @@ class Worker:
             async with asyncio.timeout(self._timing.limit_s):
                 if build.attempts > 1:
                     await journal.line(f"The builder was restarted; attempt {build.attempts} of {MAX_ATTEMPTS}.")
+                asked_to_cancel = build.cancel_requested
                 build = await self._accepted(build)
+                if build.cancel_requested and not asked_to_cancel:
+                    return _Outcome(BuildState.CANCELLED, _OVERTAKEN)
                 if build.push is not None:
                     self._publisher.check_target(build)
                 artifact, cached = await self._pipeline.run(build, owner, journal)
@@ -232,4 +236,5 @@ class Worker:
             runtime=function.runtime,
             target=function.target or target.value,
             handler=function.handler,
+            is_late=True,
         )

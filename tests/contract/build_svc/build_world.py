@@ -48,6 +48,7 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
         self.deleted: asyncio.Queue[str] = asyncio.Queue()
         self.keys: dict[str, str] = {}
         self.down = False
+        self.makes_revisions = True
         self.moved_to: function_pb2.Target.ValueType = function_pb2.TARGET_UNSPECIFIED
         """The target of all functions by the time that a revision is made."""
         self.add("hello")
@@ -72,6 +73,8 @@ class FakeRegistry(registry_grpc.RegistryInternalServiceServicer):
 
     async def CreateRevision(self, request: Any, context: Any) -> registry_pb.CreateRevisionResponse:
         function = self._find(request.function)
+        if not self.makes_revisions:
+            raise Unavailable("DATABASE_UNAVAILABLE", "The registry has no database now.", retry_after_s=0)
         if request.build_uid not in self.of_build:
             number = len(self.revisions) + 1
             target = self.moved_to or function.target or request.default_target

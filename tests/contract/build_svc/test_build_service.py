@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,29 @@ async def test_a_registry_that_is_down_loses_nothing(world: World, client: Clien
     assert ended.state == builds.BUILD_STATE_DONE
 
 
+@pytest.mark.parametrize("newer", [True, False])
+async def test_a_build_that_nobody_was_told_of_goes_on_unless_there_is_a_newer_one(
+    world: World, client: Client, newer: bool
+) -> None:
+    digest = await client.upload("handler.py", CODE)
+    world.registry.makes_revisions = False
+    with pytest.raises(Unavailable):
+        await client.create(digest, deploy=True)
+    world.registry.makes_revisions = True
+    if newer:
+        made = await client.create(digest, deploy=True)
+        await client.ended(made.name)
+    (listed,) = (await client.stub.ListBuilds(pb.ListBuildsRequest(parent=HELLO))).builds[-1:]
+    assert (listed.state, listed.revision) == (builds.BUILD_STATE_PENDING, "")
+    _made_long_ago(world, listed.uid)
+
+    ended, _ = await client.ended(listed.name)
+    assert ended.state == (builds.BUILD_STATE_CANCELLED if newer else builds.BUILD_STATE_DONE)
+    assert ("a newer one was asked for" in ended.error) == newer
+    await eventually(lambda: world.registry.reports[-1].revision == ended.revision)
+    assert bool(world.registry.reports[-1].error) == newer
+
+
 async def test_a_report_is_repeated_until_it_is_heard(world: World, client: Client) -> None:
     digest = await client.upload("handler.py", b"def handler(event): return 5\nx = = 1\n")
     made = await client.create(digest)
@@ -263,3 +288,10 @@ async def test_a_key_sees_its_own_workspace_only(tmp_path: Path, tmp_run_dir: Pa
                 await client.get(build.name)
             with pytest.raises(error):
                 await client.create(digest)
+
+
+def _made_long_ago(world: World, build_uid: str) -> None:
+    (file,) = Path(world.environ["FNMESH_DATA_DIR"]).glob("**/build*.db")
+    a_minute_before = "strftime('%Y-%m-%d %H:%M:%f000', create_time, '-60 seconds')"
+    with closing(sqlite3.connect(file)) as tables, tables:
+        tables.execute(f"UPDATE builds SET create_time = {a_minute_before} WHERE uid = ?", (build_uid,))

@@ -136,6 +136,28 @@ async def test_a_build_without_a_revision_is_left_to_its_creator_for_a_while(row
     assert await rows.claim("later") is not None
 
 
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize(
+    ("function", "deploy", "overtakes"), [("fn-f", True, True), ("fn-f", False, False), ("fn-other", True, False)]
+)
+async def test_who_was_told_nothing_does_not_take_the_place_of_a_newer_one(
+    rows: Rows, late: bool, function: str, deploy: bool, overtakes: bool
+) -> None:
+    def draft(uid: str, function_uid: str, deploys: bool) -> Build:
+        now = rows.clock.now()
+        return Build(uid, "workspaces/w/functions/f", function_uid, K, deploys, BuildState.PENDING, now)
+
+    await rows.store.create(draft("u-1", "fn-f", True), "")
+    await rows.store.create(draft("u-2", function, deploy), "")
+    accepted = await rows.store.accept(
+        "u-1", revision="r/2", runtime="python", target="process", handler="handler", is_late=late
+    )
+    assert accepted.cancel_requested == (late and overtakes)
+    kept = await rows.store.get("u-1")
+    assert kept is not None
+    assert (kept.revision, kept.cancel_requested) == ("r/2", accepted.cancel_requested)
+
+
 async def test_a_request_id_is_forgotten_after_a_day(rows: Rows) -> None:
     first = await rows.accepted("once")
     assert (await rows.accepted("once")).uid == first.uid
