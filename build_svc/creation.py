@@ -53,7 +53,8 @@ class Acceptance:
     """Makes a build and its revision.
 
     The row comes first, then the registry is asked. Where it refuses, the row goes again; where it cannot be
-    reached, the row stays, so that a repeated request finds it, and a worker asks the registry again later.
+    reached, the row stays, so that a repeated request finds it, and a worker asks the registry again later (and cancels
+    it, if a newer build is to be deployed by then).
     """
 
     def __init__(
