@@ -101,16 +101,13 @@ class BuildStore:
         """
 
         async def work(conn: AsyncConnection) -> Build:
-            values: dict[str, object] = {"revision": revision, "runtime": runtime, "target": target, "handler": handler}
-            build = await self._locked(conn, uid)
-            if is_late and build.deploy:
-                newer = sa.select(builds.c.uid).where(
-                    builds.c.function_uid == build.function_uid, builds.c.uid > uid, builds.c.deploy
-                )
-                if (await conn.execute(newer.limit(1))).first() is not None:
-                    values["cancel_requested"] = True
+            values = {"revision": revision, "runtime": runtime, "target": target, "handler": handler}
             await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(values))
-            return await self._locked(conn, uid)
+            build = await self._locked(conn, uid)
+            if not is_late or not await self._overtaken(conn, build):
+                return build
+            await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(cancel_requested=True))
+            return replace(build, cancel_requested=True)
 
         return await self._database.transaction(work)
 
@@ -385,6 +382,13 @@ class BuildStore:
             counted = sa.update(builds).where(builds.c.uid == build.uid)
             await conn.execute(counted.values(last_sequence=build.last_sequence))
         return build
+
+    async def _overtaken(self, conn: AsyncConnection, build: Build) -> bool:
+        """Whether the build is to be deployed, and so is one of the function that was asked for after it."""
+        newer = sa.select(builds.c.uid).where(
+            builds.c.function_uid == build.function_uid, builds.c.uid > build.uid, builds.c.deploy
+        )
+        return build.deploy and (await conn.execute(newer.limit(1))).first() is not None
 
     async def _locked(self, conn: AsyncConnection, uid: str) -> Build:
         row = (await conn.execute(sa.select(builds).where(builds.c.uid == uid))).one_or_none()

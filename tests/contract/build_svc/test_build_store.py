@@ -138,17 +138,23 @@ async def test_a_build_without_a_revision_is_left_to_its_creator_for_a_while(row
 
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize(
-    ("function", "deploy", "overtakes"), [("fn-f", True, True), ("fn-f", False, False), ("fn-other", True, False)]
+    ("deploys", "function", "newer_deploys", "overtakes"),
+    [
+        (True, "fn-f", True, True),
+        (True, "fn-f", False, False),
+        (True, "fn-other", True, False),
+        (False, "fn-f", True, False),
+    ],
 )
 async def test_who_was_told_nothing_does_not_take_the_place_of_a_newer_one(
-    rows: Rows, late: bool, function: str, deploy: bool, overtakes: bool
+    rows: Rows, late: bool, deploys: bool, function: str, newer_deploys: bool, overtakes: bool
 ) -> None:
-    def draft(uid: str, function_uid: str, deploys: bool) -> Build:
+    def draft(uid: str, function_uid: str, deploy: bool) -> Build:
         now = rows.clock.now()
-        return Build(uid, "workspaces/w/functions/f", function_uid, K, deploys, BuildState.PENDING, now)
+        return Build(uid, "workspaces/w/functions/f", function_uid, K, deploy, BuildState.PENDING, now)
 
-    await rows.store.create(draft("u-1", "fn-f", True), "")
-    await rows.store.create(draft("u-2", function, deploy), "")
+    await rows.store.create(draft("u-1", "fn-f", deploys), "")
+    await rows.store.create(draft("u-2", function, newer_deploys), "")
     accepted = await rows.store.accept(
         "u-1", revision="r/2", runtime="python", target="process", handler="handler", is_late=late
     )
