@@ -124,15 +124,19 @@ async def _stay(stay: Stay, gateway: str, service: str, own_address: str, token:
     async with open_channel(gateway, token=token) as channel:
         stub = pb_grpc.MembershipServiceStub(channel)
         while not stay.membership.leaving.is_set():
+            failed: MeshError | None = None
             try:
                 async with asyncio.TaskGroup() as tasks:
                     await _one_stay(stay, stub.Join(), service, own_address, tasks)
             except* MeshError as errors:
-                failures = 1 if stay.applied else failures + 1
-                stay.apply(False)
-                log.debug("mesh_join_failed", member=service, reason=str(errors.exceptions[0]))
-                if not stay.membership.leaving.is_set():
-                    await asyncio.sleep(_BACKOFF.delay_s(failures))
+                failed = next(one for one in errors.exceptions if isinstance(one, MeshError))
+            if failed is None:
+                continue
+            failures = 1 if stay.applied else failures + 1
+            stay.apply(False)
+            log.debug("mesh_join_failed", member=service, reason=str(failed))
+            if not stay.membership.leaving.is_set():
+                await asyncio.sleep(_BACKOFF.delay_s(failures))
         stay.left.set()  # if by a broken stream: whoever joined again would be sent requests
 
 

@@ -124,14 +124,16 @@ class World:
     @asynccontextmanager
     async def explained(self) -> AsyncIterator[None]:
         """What goes wrong within comes out with the timeline."""
+        first: BaseException | None = None
         try:
             yield
         except* Exception as group:
-            first: BaseException = group
-            while isinstance(first, BaseExceptionGroup):
-                first = first.exceptions[0]
-            if isinstance(first, AssertionError) and "timeline" in str(first):
-                raise first from None
+            first = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        if isinstance(first, AssertionError) and "timeline" in str(first):
+            raise first from None
+        if first is not None:
             raise AssertionError(self.told(f"{type(first).__name__}: {first}")) from first
 
     def _dice(self) -> random.Random:
