@@ -95,14 +95,7 @@ class Mesh:
         workload = Workload(script)
         path = self.run_dir / name
         server = await asyncio.start_unix_server(workload.serve, path, limit=1 << 20)
-
-        async def stop() -> None:
-            server.close()
-            for task in list(workload.tasks):
-                task.cancel()
-            await eventually(lambda: workload.open == 0)
-
-        self.stack.push_async_callback(stop)
+        self.stack.push_async_callback(workload.stop, server)
         return workload, f"unix:{path}"
 
     async def function(self, script: Script, uid: str = "fn-hello", **fields: Any) -> Workload:

@@ -40,13 +40,31 @@ class Workload:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.early = False
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """For `asyncio.start_server`. No coroutine: one that is cancelled before it begins would close nothing."""
         self.connections += 1
         self.open += 1
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.create_task(self._serve(reader, writer, self.connections))
         self.tasks.add(task)
-        number = self.connections
+
+        def over(_: object) -> None:
+            writer.close()
+            self.tasks.discard(task)
+            self.open -= 1
+
+        task.add_done_callback(over)
+
+    async def stop(self, server: asyncio.Server) -> None:
+        """Ends its server and all connections."""
+        server.close()
+        for _ in range(5):  # one that was just accepted gets here
+            await asyncio.sleep(0)
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for `over`, and what closes a connection after it
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         try:
             while True:
                 heard = await self._read(reader, number)
@@ -57,14 +75,10 @@ class Workload:
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
             self.gone += 1
-        except asyncio.CancelledError:
-            pass
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
-            self.tasks.discard(task)
-            self.open -= 1
 
     async def _read(self, reader: asyncio.StreamReader, number: int) -> Heard:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -1,4 +1,4 @@
-"""What the oldest Python that the mesh runs on does differently, kept out of the code whichever Python runs the tests."""
+"""What the oldest Python that the mesh runs on does differently, kept out of the code whatever runs the tests."""
 
 from __future__ import annotations
 
