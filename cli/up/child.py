@@ -12,6 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cli.up.forked import Forked, Nursery
+
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LOG_BYTES = 10 * 1024 * 1024
 _TAIL_BYTES = 16 * 1024
@@ -29,7 +31,7 @@ class Child:
         self._environ = dict(environ)
         self._log_file = log_file
         self._log_start = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Forked | None = None
 
     @property
     def pid(self) -> int | None:
@@ -46,18 +48,23 @@ class Child:
         """Whether it was started at all."""
         return self._process is not None
 
-    async def start(self) -> None:
-        """Starts it (again)."""
+    async def start(self, nursery: Nursery | None = None) -> None:
+        """Starts it (again), forked by `nursery` where that can."""
         descriptor = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._log_start = os.fstat(descriptor).st_size
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *self._argv,
-                stdin=asyncio.subprocess.DEVNULL, stdout=descriptor, stderr=descriptor,
-                env=self._environ, start_new_session=True,
-            )  # fmt: skip
+            self._process = await nursery.fork(self._argv, descriptor) if nursery is not None else None
+            if self._process is None:
+                self._process = await self._execute(descriptor)
         finally:
             os.close(descriptor)
+
+    async def _execute(self, log: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *self._argv,
+            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            env=self._environ, start_new_session=True,
+        )  # fmt: skip
 
     async def wait(self) -> int:
         """Its exit status, once it has ended; negative for a signal."""
@@ -116,7 +123,7 @@ class Child:
             send_signal(self._process, number)
 
 
-def send_signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def send_signal(process: asyncio.subprocess.Process | Forked, number: signal.Signals) -> None:
     """Signals a process unless it has ended.
 
     Not by `process.send_signal`: that one polls first, and so takes the exit status away from the event loop.

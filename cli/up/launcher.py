@@ -13,13 +13,18 @@ _PR_SET_PDEATHSIG = 1
 
 def main(argv: list[str]) -> None:
     parent, program = int(argv[0]), argv[1:]
+    die_with(parent)
+    os.execv(program[0], program)  # noqa: S606 -- the arguments are `up`'s own
+
+
+def die_with(parent: int) -> None:
+    """Marks this process to be killed when its parent ends."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the mark was set
         os._exit(1)
-    os.execv(program[0], program)  # noqa: S606 -- the arguments are `up`'s own
 
 
 if __name__ == "__main__":

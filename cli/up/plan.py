@@ -15,6 +15,8 @@ SERVICES = {
     "invoke": "invoke_svc",
 }
 ENVOY = "envoy"
+ENVOY_MODULE = "gateway.envoy"  # which becomes Envoy
+FORKED = ("registry_svc", "gateway", ENVOY_MODULE, "build_svc", "deploy_svc", "invoke_svc")  # in the order of need
 DEPLOY = "deploy"
 # Envoy has gone by then. Each group is stopped together, after the one before it has ended.
 STOP_ORDER = (("gateway",), ("invoke", "build"), (DEPLOY,), ("registry",))

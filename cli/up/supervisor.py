@@ -13,7 +13,8 @@ from pathlib import Path
 from cli.errors import CommandError
 from cli.up import envoy_admin
 from cli.up.child import Child
-from cli.up.plan import DEPLOY, ENVOY, SERVICES, STOP_ORDER, UpPlan
+from cli.up.forked import Nursery, nursery
+from cli.up.plan import DEPLOY, ENVOY, ENVOY_MODULE, FORKED, SERVICES, STOP_ORDER, UpPlan
 from cli.up.readiness import answers_http, may_listen, until
 
 Say = Callable[[str], None]
@@ -35,7 +36,7 @@ class Supervisor:
         self._hurry = asyncio.Event()
         self._children = {name: self._child(name, [sys.executable, "-m", module]) for name, module in SERVICES.items()}
         self._children[ENVOY] = self._child(
-            ENVOY, [sys.executable, "-m", "gateway.envoy", "--bootstrap", str(plan.places.envoy_bootstrap)]
+            ENVOY, [sys.executable, "-m", ENVOY_MODULE, "--bootstrap", str(plan.places.envoy_bootstrap)]
         )
 
     def stop(self) -> None:
@@ -84,19 +85,19 @@ class Supervisor:
 
     async def _start_all(self) -> None:
         """The registry first, since all others ask it, but for the gateway; then Envoy knows what to do, too."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._start_each("gateway", ENVOY))
-            await self._start_each("registry")
+        async with nursery(FORKED, self._plan.environ) as forks, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._start_each(forks, "gateway", ENVOY))
+            await self._start_each(forks, "registry")
             for name in set(SERVICES) - {"registry", "gateway"}:
-                tasks.create_task(self._start_each(name))
+                tasks.create_task(self._start_each(forks, name))
 
-    async def _start_each(self, *names: str) -> None:
+    async def _start_each(self, forks: Nursery | None, *names: str) -> None:
         for name in names:
-            await self._start(self._children[name])
+            await self._start(self._children[name], forks)
 
-    async def _start(self, child: Child) -> None:
+    async def _start(self, child: Child, forks: Nursery | None) -> None:
         """Starts a child and waits until it serves. Raises CommandError where it does not."""
-        await child.start()
+        await child.start(forks)
         async with asyncio.TaskGroup() as tasks:
             ended = tasks.create_task(child.wait())
             ready = tasks.create_task(until(lambda: self._is_ready(child), self._plan.patience.start_s))
