@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from cli.up.nursery import GO
@@ -51,14 +51,14 @@ class Forked:
 class Nursery:
     """Where services are forked, for those that it knows."""
 
-    def __init__(self, asks: socket.socket, modules: Iterable[str]) -> None:
+    def __init__(self, asks: socket.socket, services: Iterable[str]) -> None:
         self._asks = asks
-        self._modules = frozenset(modules)
+        self._services = frozenset(services)
         self._one_by_one = asyncio.Lock()
 
     async def fork(self, argv: list[str], log: int) -> Forked | None:
         """A service, begun; None where it has to be started otherwise."""
-        if argv[1:2] != ["-m"] or argv[2] not in self._modules:
+        if argv[1:2] != ["-m"] or argv[2] not in self._services:
             return None
         loop = asyncio.get_running_loop()
         try:
@@ -69,7 +69,7 @@ class Nursery:
                 self._asks.send(GO)
                 return forked
         except (OSError, TimeoutError, ValueError):
-            self._modules = frozenset()
+            self._services = frozenset()
             self._asks.close()
             return None
         except asyncio.CancelledError:
@@ -78,8 +78,11 @@ class Nursery:
 
 
 @asynccontextmanager
-async def nursery(modules: Iterable[str], environ: Mapping[str, str]) -> AsyncIterator[Nursery | None]:
-    """A nursery for as long as the context lasts; None on systems that have not what it takes.
+async def nursery(
+    services: Sequence[str], environ: Mapping[str, str], also: Sequence[str] = ()
+) -> AsyncIterator[Nursery | None]:
+    """A nursery of these modules that imports what they do, and `also` others, for as long as the context lasts; None
+    on systems that have not what it takes.
 
     Meanwhile orphans of this process's children become its own.
     """
@@ -91,12 +94,13 @@ async def nursery(modules: Iterable[str], environ: Mapping[str, str]) -> AsyncIt
         ours.setblocking(False)
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cli.up.nursery", str(theirs.fileno()), str(os.getpid()), *modules,
+                sys.executable, "-m", "cli.up.nursery", str(theirs.fileno()), str(os.getpid()), *also,
+                *(f"{service}.__main__" for service in services),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
                 env=environ, pass_fds=(theirs.fileno(),), start_new_session=True,
             )  # fmt: skip
         try:
-            yield Nursery(ours, modules)
+            yield Nursery(ours, services)
         finally:
             ours.close()
             with contextlib.suppress(ProcessLookupError):

@@ -43,13 +43,13 @@ def _serve(asks: socket.socket, up: int, modules: list[str]) -> list[str]:
     """Returns in each service with its command line, and here at the end with an empty one."""
     while True:
         while modules and not select.select([asks], [], [], 0)[0]:
-            _import(modules.pop(0))
+            importlib.import_module(modules.pop(0))
         request, logs, _, _ = socket.recv_fds(asks, _MESSAGE_BYTES, 1)
         if not request:
             return []
         (log,) = logs
         command: list[str] = json.loads(request)
-        _import(command[2])
+        _import_for(command[2])
         waits, goes = os.pipe()
         pid = _fork_twice()
         if pid == 0:
@@ -64,10 +64,10 @@ def _serve(asks: socket.socket, up: int, modules: list[str]) -> list[str]:
         os.close(goes)
 
 
-def _import(module: str) -> None:
-    """All that running the module imports; the module itself is run in the service."""
-    importlib.import_module(f"{module}.__main__")
-    del sys.modules[f"{module}.__main__"]
+def _import_for(service: str) -> None:
+    """All that running the service imports; its own module is run in the service."""
+    importlib.import_module(f"{service}.__main__")
+    del sys.modules[f"{service}.__main__"]
 
 
 def _fork_twice() -> int:

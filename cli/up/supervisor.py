@@ -14,7 +14,7 @@ from cli.errors import CommandError
 from cli.up import envoy_admin
 from cli.up.child import Child
 from cli.up.forked import Nursery, nursery
-from cli.up.plan import DEPLOY, ENVOY, ENVOY_MODULE, FORKED, SERVICES, STOP_ORDER, UpPlan
+from cli.up.plan import DEPLOY, ENVOY, ENVOY_MODULE, FORKED, IMPORTED_LATE, SERVICES, STOP_ORDER, UpPlan
 from cli.up.readiness import answers_http, may_listen, until
 
 Say = Callable[[str], None]
@@ -85,7 +85,7 @@ class Supervisor:
 
     async def _start_all(self) -> None:
         """The registry first, since all others ask it, but for the gateway; then Envoy knows what to do, too."""
-        async with nursery(FORKED, self._plan.environ) as forks, asyncio.TaskGroup() as tasks:
+        async with nursery(FORKED, self._plan.environ, IMPORTED_LATE) as forks, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._start_each(forks, "gateway", ENVOY))
             await self._start_each(forks, "registry")
             for name in set(SERVICES) - {"registry", "gateway"}:

@@ -17,7 +17,7 @@ import pytest
 from cli.up import forked
 from cli.up.child import Child
 from cli.up.forked import Nursery, nursery
-from cli.up.plan import FORKED
+from cli.up.plan import FORKED, IMPORTED_LATE
 from tests.support import processes
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.running_mesh import ROOT
@@ -48,7 +48,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 async def forks(environ: dict[str, str]) -> AsyncIterator[Nursery]:
-    async with nursery(("svc_one", "svc_broken"), environ) as begun:
+    async with nursery(("svc_one",), environ) as begun:
         assert begun is not None
         yield begun
 
@@ -62,16 +62,18 @@ def lines(tmp_path: Path) -> list[str]:
 
 
 async def test_it_is_as_if_started_by_itself(tmp_path: Path, environ: dict[str, str], forks: Nursery) -> None:
-    by_fork, alone = (child(tmp_path / name, environ, "a", "b c") for name in ("svc_one", "svc_broken"))
-
-    await by_fork.start(forks)
-    assert await by_fork.wait() == 3
+    with (tmp_path / "forked").open("wb") as log:
+        by_fork = await forks.fork([sys.executable, "-m", "svc_one", "a", "b c"], log.fileno())
+    assert by_fork is not None
+    assert await by_fork.wait() == by_fork.returncode == 3
+    alone = child(tmp_path, environ, "a", "b c")
     await alone.start()
     assert await alone.wait() == 3
 
-    assert lines(tmp_path / "svc_one") == lines(tmp_path / "svc_broken")
-    assert lines(tmp_path / "svc_one")[0] == "['a', 'b c'] hello __main__ False"
-    assert lines(tmp_path / "svc_one")[1].startswith(f"{os.getpid()} True ['0', '1', '2',")
+    said = (tmp_path / "forked").read_text().splitlines()
+    assert said == lines(tmp_path)
+    assert said[0] == "['a', 'b c'] hello __main__ False"
+    assert said[1].startswith(f"{os.getpid()} True ['0', '1', '2',")
 
 
 async def test_it_can_be_told_from_others_and_is_stopped(
@@ -90,17 +92,15 @@ async def test_it_can_be_told_from_others_and_is_stopped(
 
 
 @pytest.mark.parametrize("module", ["svc_broken", "no_such_service"])
-async def test_what_cannot_be_forked_says_why(
-    tmp_path: Path, environ: dict[str, str], forks: Nursery, module: str
-) -> None:
+async def test_what_cannot_be_forked_says_why(tmp_path: Path, environ: dict[str, str], module: str) -> None:
     wrong, right = child(tmp_path, environ, module=module), child(tmp_path, environ)
 
-    await wrong.start(forks)
-    assert await wrong.wait() == 1
-    assert "No module named" in wrong.last_words()
-
-    await right.start(forks)
-    assert await right.wait() == 3
+    async with nursery((module, "svc_one"), environ) as forks:
+        await wrong.start(forks)
+        assert await wrong.wait() == 1
+        assert "No module named" in wrong.last_words()
+        await right.start(forks)
+        assert await right.wait() == 3
 
 
 async def test_a_nursery_that_is_killed_stops_no_start(tmp_path: Path, environ: dict[str, str], forks: Nursery) -> None:
@@ -115,7 +115,7 @@ async def test_a_nursery_that_is_killed_stops_no_start(tmp_path: Path, environ: 
 
 def test_nobody_goes_on_of_whom_nobody_knows(tmp_path: Path, environ: dict[str, str]) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", "cli.up.nursery", str(theirs.fileno()), str(os.getpid()), "svc_one"]
+    command = [sys.executable, "-m", "cli.up.nursery", str(theirs.fileno()), str(os.getpid())]
     with ours, (tmp_path / "log").open("wb") as log:
         with theirs:
             running = subprocess.Popen(command, env=environ, pass_fds=(theirs.fileno(),))
@@ -146,7 +146,7 @@ async def test_elsewhere_there_is_none(monkeypatch: pytest.MonkeyPatch, environ:
 
 
 def test_importing_services_starts_no_thread() -> None:
-    imports = ", ".join(f"{module}.__main__" for module in FORKED)
+    imports = ", ".join([*IMPORTED_LATE, *(f"{module}.__main__" for module in FORKED)])
     code = f"import os, {imports}\nprint(len(os.listdir('/proc/self/task')))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT,
