@@ -7,9 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 NPM := $(shell command -v npm 2>/dev/null)
-# What loads the machine so much that other tests would run into their deadlines beside it comes first: what needs a
-# moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest first. Tests
-# that wait as much as they compute follow, three at a time; more of those that start whole meshes would gain nothing.
+# What loads the machine so much that tests of whole meshes would run into their deadlines beside it comes first: what
+# needs a moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest
+# first. None of it has work for all cores all the time, so beside it (`first-half`) those tests run that wait as much
+# as they compute; tests of whole meshes follow.
 LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
 	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
@@ -19,7 +20,7 @@ PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-spin setup-dev demo test chaos lint protos protos-check buf lock provider provider-tools helm manifests bench golden fuzz clean
+.PHONY: help setup setup-spin setup-dev demo test first-half test-loading test-light chaos lint protos protos-check buf lock provider provider-tools helm manifests bench golden fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,12 +34,18 @@ setup-dev: $(VENV)/.setup-dev $(if $(NPM),node_modules/.package-lock.json) ## an
 demo: setup ## the mesh in the foreground with two example functions
 	@$(BIN)/python -m cli.demo $(ARGS)
 
-test: setup-dev lint protos-check ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
-	@status=0; $(if $(ARGS),,$(BIN)/python -m pytest $(ALONE) || status=$$?; \
-	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(LOADING) || status=$$?; \
-	$(BIN)/python -m pytest -n 3 $(SHARED_OUT) $(LIGHT) || status=$$?;) \
+test: setup-dev ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
+	@status=0; $(MAKE) --no-print-directory $(if $(ARGS),lint protos-check,-j 2 -k --output-sync=target first-half) || status=$$?; \
 	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(or $(ARGS),$(addprefix --ignore=,$(ALONE) $(LOADING) $(LIGHT))) || status=$$?; \
 	exit $$status
+
+first-half: test-loading test-light
+test-loading: setup-dev
+	@status=0; $(BIN)/python -m pytest $(ALONE) || status=$$?; \
+	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(LOADING) || status=$$?; \
+	exit $$status
+test-light: setup-dev lint protos-check
+	@$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(LIGHT)
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
 	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)

@@ -30,7 +30,7 @@ def mesh_environ() -> Mapping[str, str]:
     return CRASHING
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_mesh() -> Iterator[RunningMesh]:
     """The mesh of the modules that need no settings of their own."""
     with orderly_mesh(_LOUD | CRASHING) as running:

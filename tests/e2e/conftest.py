@@ -15,7 +15,7 @@ from tests.support.sources import MakeSource as MakeSource
 from tests.support.sources import source_maker
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh() -> Iterator[RunningMesh]:
     """A mesh without authentication, whose functions run as processes."""
     environ = {
@@ -27,7 +27,7 @@ def mesh() -> Iterator[RunningMesh]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keyed() -> Iterator[tuple[RunningMesh, str]]:
     """A mesh that asks for keys, on loopback, and its admin key."""
     running = RunningMesh(environ={"FNMESH_AUTH": "keys"})
