@@ -36,7 +36,7 @@ demo: setup ## the mesh in the foreground with two example functions
 
 test: setup-dev ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
 	@status=0; $(MAKE) --no-print-directory $(if $(ARGS),lint protos-check,-j 2 -k --output-sync=target first-half) || status=$$?; \
-	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(or $(ARGS),$(addprefix --ignore=,$(ALONE) $(LOADING) $(LIGHT))) || status=$$?; \
+	$(BIN)/python -m pytest -n 3 $(SHARED_OUT) $(or $(ARGS),$(addprefix --ignore=,$(ALONE) $(LOADING) $(LIGHT))) || status=$$?; \
 	exit $$status
 
 first-half: test-loading test-light
@@ -45,7 +45,7 @@ test-loading: setup-dev
 	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(LOADING) || status=$$?; \
 	exit $$status
 test-light: setup-dev lint protos-check
-	@$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(LIGHT)
+	@$(BIN)/python -m pytest -n 3 $(SHARED_OUT) $(LIGHT)
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
 	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)
