@@ -69,12 +69,17 @@ class Nursery:
                 self._asks.send(GO)
                 return forked
         except (OSError, TimeoutError, ValueError):
-            self._services = frozenset()
-            self._asks.close()
+            self._give_up()
             return None
         except asyncio.CancelledError:
-            self._asks.close()  # so that who is waiting for GO ends
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        """Forks no more, and lets who is waiting for GO end."""
+        self._services = frozenset()
+        with contextlib.suppress(OSError):
+            self._asks.shutdown(socket.SHUT_RDWR)
 
 
 @asynccontextmanager
@@ -102,7 +107,6 @@ async def nursery(
         try:
             yield Nursery(ours, services)
         finally:
-            ours.close()
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
