@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import json
 import os
@@ -111,6 +112,21 @@ async def test_a_nursery_that_is_killed_stops_no_start(tmp_path: Path, environ: 
     await one.start(forks)
 
     assert await one.wait() == 3
+
+
+async def test_a_start_that_is_cancelled_leaves_nobody(tmp_path: Path, environ: dict[str, str]) -> None:
+    one = child(tmp_path, environ, "wait")
+
+    async with nursery(("svc_one",), environ) as forks:
+        starting = asyncio.create_task(one.start(forks))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    await eventually(lambda: processes.working_in(tmp_path) == [])
+    assert not one.was_started
+    assert lines(tmp_path) == []
 
 
 def test_nobody_goes_on_of_whom_nobody_knows(tmp_path: Path, environ: dict[str, str]) -> None:
