@@ -7,10 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url
 NPM := $(shell command -v npm 2>/dev/null)
-# What loads the machine so much that tests of whole meshes would run into their deadlines beside it comes first: what
-# needs a moment in a service's life to be hit, one test at a time, then the rest of it, two at a time, the longest
-# first. None of it has work for all cores all the time, so beside it (`first-half`) those tests run that wait as much
-# as they compute; tests of whole meshes follow.
+# Two lanes side by side. In the first, what loads the machine so much that tests of whole meshes would run into their
+# deadlines beside it comes before these: what needs a moment in a service's life to be hit, one test at a time, then
+# the rest of it, two at a time, the longest first. In the second are those that wait as much as they compute.
 LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
 	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
@@ -20,7 +19,7 @@ PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-spin setup-dev demo test first-half test-loading test-light chaos lint protos protos-check buf lock provider provider-tools helm manifests bench golden fuzz clean
+.PHONY: help setup setup-spin setup-dev demo test test-heavy test-light chaos lint protos protos-check buf lock provider provider-tools helm manifests bench golden fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,17 +34,20 @@ demo: setup ## the mesh in the foreground with two example functions
 	@$(BIN)/python -m cli.demo $(ARGS)
 
 test: setup-dev ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
-	@status=0; $(MAKE) --no-print-directory $(if $(ARGS),lint protos-check,-j 2 -k --output-sync=target first-half) || status=$$?; \
-	$(BIN)/python -m pytest -n 3 $(SHARED_OUT) $(or $(ARGS),$(addprefix --ignore=,$(ALONE) $(LOADING) $(LIGHT))) || status=$$?; \
-	exit $$status
+ifdef ARGS
+	@$(MAKE) --no-print-directory lint protos-check
+	@$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(ARGS)
+else
+	@$(MAKE) --no-print-directory -j 2 -k --output-sync=target test-heavy test-light
+endif
 
-first-half: test-loading test-light
-test-loading: setup-dev
+test-heavy: setup-dev
 	@status=0; $(BIN)/python -m pytest $(ALONE) || status=$$?; \
 	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(LOADING) || status=$$?; \
+	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(addprefix --ignore=,$(ALONE) $(LOADING) $(LIGHT)) || status=$$?; \
 	exit $$status
 test-light: setup-dev lint protos-check
-	@$(BIN)/python -m pytest -n 3 $(SHARED_OUT) $(LIGHT)
+	@$(BIN)/python -m pytest $(LIGHT)
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
 	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)

@@ -17,6 +17,7 @@ from fnmesh.client import Mesh
 from tests.support import processes
 from tests.support.bad_function import CRASHING
 from tests.support.mesh_logs import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.support.plain_http import PLAIN
 from tests.support.running_mesh import RunningMesh, orderly_mesh
 from tests.support.sources import MakeSource, source_maker
 
@@ -58,7 +59,7 @@ def client(mesh: RunningMesh) -> Iterator[Mesh]:
 @pytest.fixture
 def http(mesh: RunningMesh) -> Iterator[httpx.Client]:
     """HTTP to `mesh`."""
-    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False) as session:
+    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False, verify=PLAIN) as session:
         yield session
 
 
@@ -87,7 +88,7 @@ def undisturbed(mesh: RunningMesh, bystander: str, http: httpx.Client) -> Iterat
 @pytest.fixture(scope="module")
 def all_undisturbed(mesh: RunningMesh, bystander: str) -> Iterator[None]:
     """`undisturbed`, for a module of hundreds of quick tests: looked at once, after all of them."""
-    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False) as session:
+    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False, verify=PLAIN) as session:
         before = _seen(mesh, bystander, session)
         yield
         assert _seen(mesh, bystander, session) == before

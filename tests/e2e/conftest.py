@@ -10,6 +10,7 @@ import pytest
 
 from fnmesh.client import Mesh
 from tests.support.mesh_logs import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.support.plain_http import PLAIN
 from tests.support.running_mesh import RunningMesh, orderly_mesh
 from tests.support.sources import MakeSource as MakeSource
 from tests.support.sources import source_maker
@@ -56,7 +57,7 @@ def client(mesh: RunningMesh) -> Iterator[Mesh]:
 @pytest.fixture
 def http(mesh: RunningMesh) -> Iterator[httpx.Client]:
     """HTTP to `mesh`."""
-    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False) as session:
+    with httpx.Client(base_url=mesh.url, timeout=30, trust_env=False, verify=PLAIN) as session:
         yield session
 
 

@@ -18,6 +18,7 @@ import pytest
 from tests.e2e.conftest import MakeSource
 from tests.support import processes
 from tests.support.eventually import eventually_sync
+from tests.support.plain_http import PLAIN
 from tests.support.running_mesh import ROOT, RunningMesh
 
 HELLO = "import os\ndef handler(event):\n    return {'pid': os.getpid()}\n"
@@ -51,7 +52,7 @@ def mortal_mesh(ended_mesh: RunningMesh) -> RunningMesh:
 
 def _get(mesh: RunningMesh, path: str) -> int:
     with suppress(httpx.HTTPError):
-        return httpx.get(f"{mesh.url}{path}", timeout=10, trust_env=False).status_code
+        return httpx.get(f"{mesh.url}{path}", timeout=10, trust_env=False, verify=PLAIN).status_code
     return 0
 
 

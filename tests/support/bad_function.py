@@ -13,6 +13,7 @@ from fnmesh.client import FnmeshError, Mesh
 from fnmesh.deploy.v1 import deployment_pb2
 from fnmesh.invoke.v1 import invoke_pb2
 from tests.support.eventually import eventually_sync
+from tests.support.plain_http import PLAIN
 from tests.support.running_mesh import RunningMesh
 
 FUNCTIONS = Path(__file__).parents[1] / "badinput/functions"
@@ -40,7 +41,8 @@ class BadFunction:
         """Its answer to one request, whatever it is."""
         parameters = {"do": what} if what else {}
         url = f"{self.mesh.url}/api/{self.name}"
-        return httpx.get(url, params=parameters | {k: str(v) for k, v in how.items()}, timeout=60, trust_env=False)
+        parameters |= {name: str(value) for name, value in how.items()}
+        return httpx.get(url, params=parameters, timeout=60, trust_env=False, verify=PLAIN)
 
     def pid(self) -> int:
         """The process that answers; the request has to be answered."""
