@@ -9,7 +9,8 @@ UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quie
 NPM := $(shell command -v npm 2>/dev/null)
 # Two lanes side by side. In the first, what loads the machine so much that tests of whole meshes would run into their
 # deadlines beside it comes before these: what needs a moment in a service's life to be hit, one test at a time, then
-# the rest of it, two at a time, the longest first. In the second are those that wait as much as they compute.
+# the rest of it, two at a time, the longest first. In the second are those that wait as much as they compute; it
+# is heard when it has ended.
 LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
 	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
@@ -38,7 +39,7 @@ ifdef ARGS
 	@$(MAKE) --no-print-directory lint protos-check
 	@$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(ARGS)
 else
-	@$(MAKE) --no-print-directory -j 2 -k --output-sync=target test-heavy test-light
+	@$(MAKE) --no-print-directory -j 2 -k test-heavy test-light
 endif
 
 test-heavy: setup-dev
@@ -47,7 +48,9 @@ test-heavy: setup-dev
 	$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(addprefix --ignore=,$(ALONE) $(LOADING) $(LIGHT)) || status=$$?; \
 	exit $$status
 test-light: setup-dev lint protos-check
-	@$(BIN)/python -m pytest $(LIGHT)
+	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT && status=0; \
+	$(BIN)/python -m pytest $(LIGHT) >"$$said" 2>&1 || status=$$?; \
+	cat "$$said"; exit $$status
 
 chaos: setup-dev ## the long form of tests/chaos: anything killed at any time, FNMESH_CHAOS_MINUTES=5 for each suite
 	@FNMESH_CHAOS=long $(BIN)/python -m pytest -s tests/chaos $(ARGS)
