@@ -9,12 +9,12 @@ UV_COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quie
 NPM := $(shell command -v npm 2>/dev/null)
 # Two lanes side by side. In the first, what loads the machine so much that tests of whole meshes would run into their
 # deadlines beside it comes before these: what needs a moment in a service's life to be hit, one test at a time, then
-# the rest of it, two at a time, the longest first. In the second are those that wait as much as they compute; it
-# is heard when it has ended.
+# the rest of it, two at a time, the longest first. In the second are those that wait as much as they compute, and
+# those of images, one at a time; it is heard when it has ended.
 LOADING := tests/e2e/test_rest_schema.py tests/chaos/test_chaos_docker.py tests/fuzz/test_fuzz_last_hop.py \
 	tests/chaos/test_chaos_postgres.py tests/fuzz/test_fuzz_lane.py
 ALONE := $(filter-out $(LOADING),$(wildcard tests/chaos/test_*.py))
-LIGHT := tests/unit tests/contract
+LIGHT := tests/unit tests/contract tests/integration/cluster
 SHARED_OUT := --dist loadscope --no-loadscope-reorder
 PROTOS := $(shell cd protos && find fnmesh -name '*.proto' | LC_ALL=C sort)
 
