@@ -23,6 +23,10 @@ class Lease:
     until: datetime | None
 
 
+class LeaseLost(Exception):
+    """Somebody else has the build now, or it has ended: whoever gets this stops working on it."""
+
+
 class LeaseWatch:
     """Remembers since when each lease has been as it is."""
 

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from build_svc import rows
 from build_svc.domain import FINAL_STATES, Artifact, Runtime, Source
-from build_svc.store import LeaseLost
+from build_svc.leases import LeaseLost
 from build_svc.tables import artifacts, builds, caches, sources, trash
 from mesh.clock import Clock
 from mesh.db import Database, current_version, next_version

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from build_svc import rows
+from build_svc import event_log, rows
 from build_svc.domain import (
     FINAL_STATES,
     MAX_ATTEMPTS,
@@ -27,8 +26,8 @@ from build_svc.domain import (
     may_follow,
     retry_delay_s,
 )
-from build_svc.leases import Lease, LeaseWatch
-from build_svc.tables import builds, events
+from build_svc.leases import Lease, LeaseLost, LeaseWatch
+from build_svc.tables import builds
 from mesh.clock import Clock
 from mesh.db import Database
 
@@ -47,10 +46,6 @@ def _is_same(lease: Lease) -> sa.ColumnElement[bool]:
     return sa.and_(
         builds.c.uid == lease.build_uid, builds.c.lease_owner == lease.owner, builds.c.lease_until == lease.until
     )
-
-
-class LeaseLost(Exception):
-    """Somebody else has the build now, or it has ended: whoever gets this stops working on it."""
 
 
 class BuildStore:
@@ -77,7 +72,7 @@ class BuildStore:
             row_values = rows.of_build(build) | {"request_id": request_id or None, "report_failures": 0}
             row_values["push_password"] = push_password
             await conn.execute(sa.insert(builds).values(row_values))
-            return await self._append(conn, build, [StateChange(build)]), True
+            return await event_log.append(conn, build, [StateChange(build)], self._clock.now()), True
 
         return await self._database.transaction(work)
 
@@ -87,7 +82,7 @@ class BuildStore:
         async def work(conn: AsyncConnection) -> None:
             gone = await conn.execute(sa.delete(builds).where(builds.c.uid == uid, builds.c.revision == ""))
             if gone.rowcount:
-                await conn.execute(sa.delete(events).where(events.c.build_uid == uid))
+                await event_log.remove(conn, uid)
 
         await self._database.transaction(work)
 
@@ -141,14 +136,8 @@ class BuildStore:
             return [rows.build_of(row) for row in await conn.execute(query)]
 
     async def events_after(self, uid: str, sequence: int, limit: int) -> Sequence[Event]:
-        query = (
-            sa.select(events)
-            .where(events.c.build_uid == uid, events.c.sequence > sequence)
-            .order_by(events.c.sequence)
-            .limit(limit)
-        )
         async with self._database.read() as conn:
-            return [rows.event_of(row) for row in await conn.execute(query)]
+            return await event_log.after(conn, uid, sequence, limit)
 
     async def claim(self, owner: str, *, lease_s: float, accept_s: float) -> Build | None:
         """The oldest build that nobody works on, now `owner`'s for `lease_s`; None if there is none.
@@ -222,7 +211,7 @@ class BuildStore:
                 kept.append(happening)
             values = {"stage": build.stage, "percent": build.percent}
             await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(values))
-            return await self._append(conn, build, kept)
+            return await event_log.append(conn, build, kept, self._clock.now())
 
         return await self._database.transaction(work)
 
@@ -235,7 +224,7 @@ class BuildStore:
                 return build
             build = replace(build, state=state)
             await conn.execute(sa.update(builds).where(builds.c.uid == uid).values(state=state))
-            return await self._append(conn, build, [StateChange(build)])
+            return await event_log.append(conn, build, [StateChange(build)], self._clock.now())
 
         return await self._database.transaction(work)
 
@@ -342,7 +331,7 @@ class BuildStore:
         }
         await conn.execute(sa.update(builds).where(builds.c.uid == build.uid).values(values))
         self._leases.note(Lease(build.uid, owner, until))
-        return await self._append(conn, build, [StateChange(build)]) if first else build
+        return await event_log.append(conn, build, [StateChange(build)], now) if first else build
 
     async def _end(self, conn: AsyncConnection, build: Build, state: BuildState, error: str) -> Build:
         ended = replace(
@@ -357,31 +346,7 @@ class BuildStore:
             .where(builds.c.uid == build.uid)
             .values(rows.of_build(ended) | {"lease_owner": None, "lease_until": None, "push_password": None})
         )
-        return await self._append(conn, ended, [StateChange(ended)])
-
-    async def _append(self, conn: AsyncConnection, build: Build, what: Sequence[Happening]) -> Build:
-        now = self._clock.now()
-        build = replace(build, last_sequence=build.last_sequence + len(what))
-        first = build.last_sequence - len(what) + 1
-        written = []
-        for sequence, happening in enumerate(what, first):
-            if isinstance(happening, StateChange):
-                happening = StateChange(replace(happening.build, last_sequence=sequence))
-            kind, content = rows.of_happening(happening)
-            written.append(
-                {
-                    "build_uid": build.uid,
-                    "sequence": sequence,
-                    "time": now,
-                    "kind": kind,
-                    "content": json.dumps(content, ensure_ascii=False),
-                }
-            )
-        if written:
-            await conn.execute(sa.insert(events), written)
-            counted = sa.update(builds).where(builds.c.uid == build.uid)
-            await conn.execute(counted.values(last_sequence=build.last_sequence))
-        return build
+        return await event_log.append(conn, ended, [StateChange(ended)], self._clock.now())
 
     async def _overtaken(self, conn: AsyncConnection, build: Build) -> bool:
         """Whether the build is to be deployed, and so is one of the function that was asked for after it."""

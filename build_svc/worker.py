@@ -19,10 +19,11 @@ from build_svc.domain import (
 )
 from build_svc.hints import Hints
 from build_svc.journal import BuildJournal
+from build_svc.leases import LeaseLost
 from build_svc.pipeline import Pipeline
 from build_svc.ports import Registry
 from build_svc.publishing import Publisher
-from build_svc.store import BuildStore, LeaseLost
+from build_svc.store import BuildStore
 from build_svc.targets import Targets
 from mesh import disk, ids, telemetry
 from mesh.clock import Clock

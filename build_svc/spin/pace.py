@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 
 from build_svc.domain import Spans, Stage, spans_of
+from build_svc.leases import LeaseLost
 from build_svc.ports import Journal
-from build_svc.store import LeaseLost
 from mesh.clock import Clock
 
 _KEPT = 15

@@ -10,7 +10,8 @@ import pytest
 
 from build_svc.app import MIGRATIONS as BUILD_MIGRATIONS
 from build_svc.domain import Build, BuildState, Progress, Stage
-from build_svc.store import BuildStore, LeaseLost
+from build_svc.leases import LeaseLost
+from build_svc.store import BuildStore
 from deploy_svc.domain import FailureKind, Failures, Function, Instance, InstanceState, Policy, Target
 from deploy_svc.rollout import Situation, decide
 from invoke_svc.domain import Run, Trigger

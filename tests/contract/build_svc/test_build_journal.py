@@ -10,7 +10,8 @@ import pytest
 from build_svc.domain import LINE_BYTES_MAX, Build, LogLine, Progress
 from build_svc.hints import Hints
 from build_svc.journal import LINE_BYTES_ALL_MAX, LINES_MAX, BuildJournal
-from build_svc.store import BuildStore, LeaseLost
+from build_svc.leases import LeaseLost
+from build_svc.store import BuildStore
 from tests.contract.build_svc.build_rows import Rows
 
 _TURNS = 40  # of the loop: from before the flush begins to after its end

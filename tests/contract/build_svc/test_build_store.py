@@ -20,7 +20,7 @@ from build_svc.domain import (
     Source,
     Stage,
 )
-from build_svc.store import LeaseLost
+from build_svc.leases import LeaseLost
 from build_svc.sweep import dead_sources
 from build_svc.tables import metadata
 from tests.contract.build_svc.build_rows import LEASE_S, K, Rows
