@@ -34,13 +34,8 @@ setup-dev: $(VENV)/.setup-dev $(if $(NPM),node_modules/.package-lock.json) ## an
 demo: setup ## the mesh in the foreground with two example functions
 	@$(BIN)/python -m cli.demo $(ARGS)
 
-test: setup-dev ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
-ifdef ARGS
-	@$(MAKE) --no-print-directory lint protos-check
-	@$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(ARGS)
-else
-	@$(MAKE) --no-print-directory -j 2 -k test-heavy test-light
-endif
+test: setup-dev $(if $(ARGS),lint protos-check) ## every test this machine can run; names those it cannot (ARGS="tests/unit -x")
+	@$(if $(ARGS),$(BIN)/python -m pytest -n 2 $(SHARED_OUT) $(ARGS),$(MAKE) --no-print-directory -j 2 -k test-heavy test-light)
 
 test-heavy: setup-dev
 	@status=0; $(BIN)/python -m pytest $(ALONE) || status=$$?; \

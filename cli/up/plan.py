@@ -16,7 +16,7 @@ SERVICES = {
 }
 ENVOY = "envoy"
 ENVOY_MODULE = "gateway.envoy"  # which becomes Envoy
-FORKED = ("registry_svc", "gateway", ENVOY_MODULE, "build_svc", "deploy_svc", "invoke_svc")  # in the order of need
+FORKED = (*SERVICES.values(), ENVOY_MODULE)
 IMPORTED_LATE = ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter", "aiosqlite")  # by all, once they run
 DEPLOY = "deploy"
 # Envoy has gone by then. Each group is stopped together, after the one before it has ended.

@@ -23,8 +23,6 @@ from tests.support import processes
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.running_mesh import ROOT
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each service is started by itself")
-
 SERVICE = """
 import os, signal, sys
 
