@@ -15,6 +15,7 @@ const HEAD_LIMIT_BYTES = 256 * 1024;
 const STRAGGLERS_MS = 50; // how long idle connections are still answered, with "not started", when draining is done
 const DISCARD_MS = 2000; // how long the rest of a refused request is read, so that the refusal is not lost in a reset
 const CHECK_MS = 1000; // how soon after a call it is seen that it has left no file descriptors
+const SPARE_DESCRIPTORS = 16; // with fewer a server cannot go on: a probe that ends frees one, and takes it again
 const BACKLOG = 1024;
 const READY = { status: 200, headers: [['content-type', 'text/plain']], body: Buffer.from('ok') };
 const exit = process.exit.bind(process);
@@ -122,12 +123,15 @@ class Server {
   /** Without file descriptors no connection can be accepted: this instance ends, and another takes its place. */
   checkDescriptors() {
     this.checkTimer = null;
+    const opened = [];
     try {
-      fs.closeSync(fs.openSync('/dev/null'));
+      while (opened.length < SPARE_DESCRIPTORS) opened.push(fs.openSync('/dev/null'));
     } catch (error) {
       if (error.code !== 'EMFILE' && error.code !== 'ENFILE') return;
       process.stderr.write('No file descriptors are left for the server of this function: it ends and is replaced.\n');
       this.drain();
+    } finally {
+      opened.forEach((descriptor) => fs.closeSync(descriptor));
     }
   }
 

@@ -53,14 +53,13 @@ class BadFunction:
     def answers_again(self, *, other_than: int = 0, deadline_s: float = 30) -> int:
         """Waits for a good answer, of another process where one is named; returns its pid."""
 
-        def asked() -> int:
-            with suppress(httpx.HTTPError, AssertionError):
-                return self.pid()
-            return 0
-
         def found() -> int:
-            pid = asked()
-            return pid if pid != other_than else 0
+            try:
+                pid = self.pid()
+            except httpx.HTTPError as error:
+                raise AssertionError(f"no answer: {error!r}") from None
+            assert pid != other_than, f"it is still process {pid} that answers"
+            return pid
 
         return eventually_sync(found, deadline_s)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BACKLOG = 1024
+_CHECK_S = 1.0  # how soon after a call it is seen that it has left no file descriptors
+_SPARE_DESCRIPTORS = 16  # with fewer a server cannot go on: a probe that ends frees one, and takes it again
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 _STRAGGLERS_S = 0.05  # how long idle connections are still told "not started" once all calls have ended
 
 
@@ -58,6 +61,7 @@ class Server:
         self.idle.set()
         self._running: set[Call] = set()
         self._next_check = float("inf")
+        self._counting = False
         self._ready = replies.Reply(200, b"content-type: text/plain\r\n", b"ok")
 
     def begin(self, connection: Connection, request: events.Request) -> Call | None:
@@ -92,8 +96,25 @@ class Server:
     def ended(self, call: Call) -> None:
         """The user's code of `call` has ended: its slot is free."""
         self._running.discard(call)
+        if not self._counting:
+            self._counting = True
+            self.loop.call_later(_CHECK_S, self._count_descriptors)
         if self.draining and not self._running:
             self.idle.set()
+
+    def _count_descriptors(self) -> None:
+        """Fails where hardly any are left, as accepting a connection without one does: see `_alarm`."""
+        self._counting = False
+        opened: list[int] = []
+        try:
+            while len(opened) < _SPARE_DESCRIPTORS:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno in _NONE_LEFT:
+                raise
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
 
     # One timer for all deadlines: one for each call costs more than looking through the few calls.
 
@@ -172,7 +193,7 @@ async def _serve(opts: options.Options, httptools: Any, frames: logs.Frames, loa
 def _alarm(loop: asyncio.AbstractEventLoop, context: dict[str, Any], stop: asyncio.Event) -> None:
     """An error of the server's own. Where the function has used up what the server needs, this instance ends."""
     error = context.get("exception")
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+    if isinstance(error, OSError) and error.errno in _NONE_LEFT:
         missing = "file descriptors are left"
     elif isinstance(error, MemoryError):
         missing = "memory is left"

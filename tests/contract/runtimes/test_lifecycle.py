@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
 from runtimes.catalog import Runtime
 
-from .conftest import Running, Start, UnixConnection, eventually
+from .conftest import DEADLINE_S, Running, Start, UnixConnection, eventually
 
 
 def _waiting(server: Running, **headers: str) -> tuple[dict[str, str], UnixConnection]:
@@ -159,3 +160,15 @@ def test_unknown_options_end_the_process_with_a_clear_word(start: Start) -> None
     server = start("hello", ready=False, extra=("--no-such-option", "1"))
     assert server.process.wait(20) != 0
     assert b"--no-such-option" in server.printed("stderr")
+
+
+def test_an_instance_with_hardly_any_file_descriptors_ends(start: Start) -> None:
+    # given a few that are free: whoever looks whether it lives is answered, with one that is free again afterwards
+    server = start("keeps_files", concurrency=1)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (256, 256))
+    # when
+    assert server.invoke({"but": 3}).json == "EMFILE"
+    # then
+    assert server.process.wait(DEADLINE_S) == 0
+    said = "No file descriptors are left for the server of this function: it ends and is replaced."
+    assert server.printed("stderr").decode().count(said) == 1

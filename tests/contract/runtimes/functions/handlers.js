@@ -44,6 +44,15 @@ exports.stray = async (event) => {
   setTimeout(() => { throw new ValueError('from a timer'); }, 0);
   await waitFor(event.gate);
 };
+const kept = [];
+exports.keeps_files = (event) => {
+  try {
+    for (;;) kept.push(fs.openSync('/dev/null'));
+  } catch (error) {
+    kept.splice(-event.but).forEach((descriptor) => fs.closeSync(descriptor));
+    return error.code;
+  }
+};
 exports.circular = () => {
   const value = {};
   value.self = value;
