@@ -17,7 +17,7 @@ _LAST_S = 2.0
 
 
 class Pipes:
-    """Two pipes. `writers` are for the script; they are closed here once it has them."""
+    """Two pipes. `writers` are for the script; they are closed here once it has them. To be closed when all is over."""
 
     def __init__(self) -> None:
         self._readers: list[int] = []
@@ -34,7 +34,7 @@ class Pipes:
             os.close(self.writers.pop())
 
     def close(self) -> None:
-        """Lets go of all ends that nobody reads."""
+        """Lets go of all ends; nobody may be reading any more."""
         self.close_writers()
         while self._readers:
             os.close(self._readers.pop())
@@ -43,11 +43,7 @@ class Pipes:
     async def reading(self, ended: asyncio.Event) -> AsyncIterator[None]:
         """Reads for as long as the context lasts; what comes after `ended` only for a moment."""
         async with asyncio.TaskGroup() as tasks:
-            readers = [
-                tasks.create_task(self._read(os.fdopen(fd, "rb", buffering=0), stderr=number == 1))
-                for number, fd in enumerate(self._readers)
-            ]
-            self._readers.clear()
+            readers = [tasks.create_task(self._read(fd, stderr=number == 1)) for number, fd in enumerate(self._readers)]
             ending = tasks.create_task(self._end(ended, readers))
             try:
                 yield
@@ -77,14 +73,11 @@ class Pipes:
             reader.cancel()
         await self._lines.put(None)
 
-    async def _read(self, pipe: object, *, stderr: bool) -> None:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), pipe
-        )
+    async def _read(self, fd: int, *, stderr: bool) -> None:
+        os.set_blocking(fd, False)
         rest = b""
         try:
-            while block := await reader.read(LINE_BYTES):
+            while block := await _block(fd):
                 *whole, rest = (rest + block).split(b"\n")
                 if len(rest) >= LINE_BYTES:
                     whole, rest = [*whole, rest], b""
@@ -94,7 +87,25 @@ class Pipes:
             if rest:
                 with contextlib.suppress(asyncio.QueueFull):
                     self._lines.put_nowait(ScriptLine(stderr, rest, datetime.now(UTC)))
-            transport.close()
 
     async def _put(self, stderr: bool, text: bytes) -> None:
         await self._lines.put(ScriptLine(stderr, text.removesuffix(b"\r"), datetime.now(UTC)))
+
+
+async def _block(fd: int) -> bytes:
+    """The next bytes; none at the end.
+
+    Not by a transport of the loop's: uvloop's closes the descriptor of a pipe twice, and another thread may have been
+    given its number in between (github.com/MagicStack/uvloop/issues/763).
+    """
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    while True:
+        loop.add_reader(fd, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(fd)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(fd, LINE_BYTES)
+        readable.clear()
