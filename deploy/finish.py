@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import compileall
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ _MODULES = (
 _PARTS = (
     *("build_svc", "cli", "deploy_svc", "fnmesh", "gateway", "invoke_svc", "mesh", "registry_svc", "runtimes"),
 )  # fmt: skip
+_NEVER_IMPORTED = re.compile(r"kubernetes/(aio/)?client/(api|models)/[^_]")  # half of all Python there is
 
 
 def packages(installed: Path, services: Path, envoy: Path) -> None:
@@ -49,7 +51,9 @@ def project(installed: Path, services: Path, envoy: Path) -> None:
 def _compile(trees: Iterable[Path]) -> None:
     """What cannot be compiled (templates, files for other versions of Python) is left as it is."""
     for tree in trees:
-        compileall.compile_dir(tree, quiet=2, workers=0, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+        compileall.compile_dir(
+            tree, quiet=2, workers=0, rx=_NEVER_IMPORTED, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+        )
 
 
 def _date(tree: Path, when: int) -> None:

