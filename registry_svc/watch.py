@@ -70,9 +70,10 @@ async def watch_functions(
         woken = context.changes.next()
         async with context.database.read() as conn:
             newest = await current_version(conn)
-            lost = asked and (cursor > newest or cursor < await current_version(conn, PURGED))
+            quiet = bookmarked and newest == cursor  # as mostly: nothing has changed since, and nothing was purged
+            lost = not quiet and asked and (cursor > newest or cursor < await current_version(conn, PURGED))
             batch: list[Snapshot] = []
-            if not lost:
+            if not quiet and not lost:
                 rows = await context.functions.changed_after(conn, cursor, with_gone=cursor > 0, limit=BATCH)
                 batch = await snapshots(context, conn, rows)
         if lost:
