@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.accepting import end_accepting
+
 
 @dataclass
 class Heard:
@@ -56,9 +58,7 @@ class Workload:
 
     async def stop(self, server: asyncio.Server) -> None:
         """Ends its server and all connections."""
-        server.close()
-        for _ in range(5):  # one that was just accepted gets here
-            await asyncio.sleep(0)
+        await end_accepting(server)
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

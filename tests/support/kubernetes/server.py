@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from tests.support.accepting import end_accepting
 from tests.support.kubernetes import kubeconfig
 from tests.support.kubernetes.access import Access
 from tests.support.kubernetes.answers import Answers
@@ -206,12 +207,13 @@ class FakeKubernetes:
         self._http = server
 
     async def _unlisten(self) -> None:
-        server, self._http = self._http, None
+        server = self._http
         if server is not None:
             for listening in server.servers:
-                listening.close()
+                await end_accepting(listening)
             for connection in list(server.server_state.connections):
                 connection.transport.abort()
+        self._http = None
 
     def _hang_up(self, client: tuple[str, int]) -> None:
         for connection in list(self._http.server_state.connections if self._http else ()):
