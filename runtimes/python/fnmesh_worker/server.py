@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BACKLOG = 1024
-_CHECK_S = 1.0  # how soon after a call it is seen that it has left no file descriptors
+_COUNT_AFTER_S = 1.0  # how soon after a call it is seen that it has left no file descriptors
 _SPARE_DESCRIPTORS = 16  # with fewer a server cannot go on: a probe that ends frees one, and takes it again
 _NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 _STRAGGLERS_S = 0.05  # how long idle connections are still told "not started" once all calls have ended
@@ -98,7 +98,7 @@ class Server:
         self._running.discard(call)
         if not self._counting:
             self._counting = True
-            self.loop.call_later(_CHECK_S, self._count_descriptors)
+            self.loop.call_later(_COUNT_AFTER_S, self._count_descriptors)
         if self.draining and not self._running:
             self.idle.set()
 
